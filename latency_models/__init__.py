@@ -1,0 +1,1 @@
+"""Artifact and target in, latency out. Knows nothing of torch, training or search."""

@@ -29,6 +29,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     shape = struct.unpack(f">{n_axes}I", content[4:header_bytes])
     values = np.frombuffer(content, dtype=np.uint8, offset=header_bytes)
     if values.size != int(np.prod(shape)):
-        raise UserError(f"{path} is cut short: its header promises {shape}, it holds {values.size} bytes.",
-                        "Copy the file again.")
+        raise UserError(
+            f"{path} is cut short: its header promises {shape}, it holds {values.size} bytes.", "Copy the file again."
+        )
     return values.reshape(shape)

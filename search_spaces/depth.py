@@ -1,0 +1,85 @@
+"""Whole residual blocks dropped."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.recipe import Choice, Kind, Site
+from search_spaces.repair import has_layers
+from search_spaces.transform import Student, Transform
+
+KEEP, DROP = "keep", "drop"
+
+
+@torch.no_grad()
+def residual_blocks(teacher: nn.Module, example: tuple[Tensor, ...]) -> list[str]:
+    """Paths of the innermost modules that add something to what passes through them.
+
+    A module qualifies where it maps one tensor to one of the same shape and still answers to its input when all its
+    weights are zero: only a shortcut without weights can do that.
+
+    Args:
+        teacher: in eval mode; not modified.
+        example: one tensor for each input of the network.
+    """
+    candidates: list[str] = []
+    model = copy.deepcopy(teacher).eval()
+
+    def hook(path: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def record(module: nn.Module, args: tuple[object, ...], output: object) -> None:
+            if len(args) != 1 or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
+                return
+            if args[0].shape == output.shape and path not in candidates and _passes_input(module, args[0]):
+                candidates.append(path)
+
+        return record
+
+    for path, module in list(model.named_modules()):
+        if path and any(True for _ in module.children()) and has_layers(module):
+            module.register_forward_hook(hook(path))
+    model(*example)
+    return sorted(p for p in candidates if not any(other.startswith(f"{p}.") for other in candidates))
+
+
+def _passes_input(module: nn.Module, inputs: Tensor) -> bool:
+    silent = copy.deepcopy(module)
+    silent._forward_hooks.clear()
+    for inner in silent.modules():
+        inner._forward_hooks.clear()
+    for parameter in silent.parameters():
+        parameter.zero_()
+    base = silent(inputs)
+    moved = silent(inputs + 0.5 * inputs.std() + 0.1)
+    return not torch.equal(base, moved)
+
+
+@dataclass(frozen=True, eq=False)
+class Depth(Transform):
+    """Replaces residual blocks by what their shortcut does: nothing.
+
+    Attributes:
+        blocks: paths of the blocks.
+    """
+
+    blocks: tuple[str, ...]
+    kind: Kind = "depth"
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(Site(f"depth:{path}", self.kind, (KEEP, DROP)) for path in self.blocks)
+
+    def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
+        module = copy.deepcopy(student.module)
+        for name, choice in choices.items():
+            if choice == DROP:
+                set_submodule(module, name.removeprefix("depth:"), nn.Identity())
+        return student.with_module(module)
+
+
+def set_submodule(module: nn.Module, path: str, replacement: nn.Module) -> None:
+    """Puts `replacement` at `path`, in place."""
+    parent, _, name = path.rpartition(".")
+    setattr(module.get_submodule(parent), name, replacement)

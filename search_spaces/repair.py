@@ -1,0 +1,117 @@
+"""Closed-form repair of a student from calibration statistics; batch-norm re-estimation.
+
+One forward pass over the calibration inputs refits every convolution and linear layer in the order in which they
+run: each is given the weights that best reproduce, from the inputs it now really receives, what the teacher's layer
+answered. So errors of layers before it (channels removed, blocks dropped, layers factorised) are compensated as far
+as a linear map can. He et al., "Channel Pruning" (2017), section 3.2, applied to all consumers.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from search_spaces.slicing import Keep
+from search_spaces.statistics import LAYERS, Layer, LayerRows, Statistics, input_rows, n_groups
+
+RIDGE = 3e-3
+"""Pull towards the inherited weights, as a share of the mean diagonal of the inputs' covariance."""
+LAST_FACTOR = "last"
+"""Name of the child that answers for a factorised layer."""
+
+
+@torch.no_grad()
+def refit(student: nn.Module, statistics: Statistics, keeps: Mapping[str, Keep]) -> None:
+    """Refits the student's layers in place.
+
+    Args:
+        student: in eval mode, built from the teacher that the statistics are of.
+        statistics: of the teacher.
+        keeps: which of the teacher's outputs each layer still makes.
+    """
+    handles = []
+    for path, module in student.named_modules():
+        source = path.removesuffix(f".{LAST_FACTOR}")
+        if isinstance(module, LAYERS) and source in statistics.rows:
+            keep = keeps.get(source, Keep()).outputs
+            handles.append(module.register_forward_pre_hook(_refit_hook(statistics.rows[source], keep)))
+    try:
+        student(*statistics.inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _refit_hook(rows: LayerRows, keep: object) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, LAYERS)
+        wanted = rows.outputs if keep is None else rows.outputs[:, torch.as_tensor(keep)]
+        solve_layer(layer, input_rows(layer, args[0], rows.samples, rows.positions), wanted)
+
+    return hook
+
+
+@torch.no_grad()
+def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor) -> None:
+    """Sets the layer's weights to the ridge solution of inputs @ weight.T + bias = wanted.
+
+    The ridge pulls towards the weights the layer has. A layer without a bias is fitted without one.
+
+    Args:
+        layer: changed in place.
+        inputs: (n_rows, n_features), see `input_rows`.
+        wanted: (n_rows, n_outputs).
+    """
+    groups = n_groups(layer)
+    weight = layer.weight.flatten(1).view(groups, -1, layer.weight[0].numel())  # (g, o, f)
+    x = inputs.view(len(inputs), groups, -1).transpose(0, 1)  # (g, n, f)
+    y = wanted.reshape(len(wanted), groups, -1).transpose(0, 1)  # (g, n, o)
+    if layer.bias is not None:
+        x_mean, y_mean = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
+        x, y = x - x_mean, y - y_mean
+    gram = x.transpose(1, 2) @ x / len(inputs)
+    residual = y - x @ weight.transpose(1, 2)
+    cross = x.transpose(1, 2) @ residual / len(inputs)
+    ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-8
+    gram.diagonal(dim1=1, dim2=2).add_(ridge[:, None])
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    if bool(failed.any()):
+        return  # inputs without any variation: nothing to learn from them
+    solved = weight + torch.cholesky_solve(cross, factor).transpose(1, 2)
+    if not bool(torch.isfinite(solved).all()):
+        return
+    layer.weight.copy_(solved.reshape(layer.weight.shape))
+    if layer.bias is not None:
+        layer.bias.copy_((y_mean - x_mean @ solved.transpose(1, 2)).flatten())
+
+
+@torch.no_grad()
+def reestimate_batch_norm(student: nn.Module, inputs: tuple[Tensor, ...], n_batch: int = 128) -> None:
+    """Replaces running means and variances by those of the calibration inputs, in place.
+
+    Args:
+        student: left in eval mode.
+        inputs: (n_samples, ...) each.
+        n_batch: samples a pass; the statistics of the passes are averaged.
+    """
+    layers = [m for m in student.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not layers or len(inputs[0]) < 2:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain average over passes
+        layer.train()
+    n = len(inputs[0])
+    for start in range(0, max(n - n_batch // 2, 1), n_batch):
+        student(*(tensor[start : start + n_batch] for tensor in inputs))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
+
+
+def has_layers(module: nn.Module) -> bool:
+    """Whether there is a convolution or linear layer inside."""
+    return any(isinstance(m, _ConvNd | nn.Linear) for m in module.modules())

@@ -16,9 +16,11 @@ Clock = Callable[[], float]
 """Seconds from an arbitrary origin, never going back."""
 
 RESOLUTION = 0.01
-"""Half width, as a log-ratio, that no interval goes below. Where a session's buffers happen to lie in memory makes two
-sessions of the very same file differ, visit after visit, by a few tenths of a per cent; no number of pairs averages
-that away (Mytkowicz et al. 2009, "Producing wrong data without doing anything obviously wrong!")."""
+"""Half width, as a log-ratio, that no interval goes below: a precaution, not a fitted figure. Where buffers happen to
+lie in memory can favour one of two equal programs for as long as they are loaded (Mytkowicz et al. 2009, "Producing
+wrong data without doing anything obviously wrong!"), which no number of pairs averages away. 1 % is 2 to 3 times the
+typical null error of DESIGN.md. On a loaded machine no such effect was seen (two visits of the same 20 pairs of
+sessions: correlation 0.04); `benchmarks/null_experiment.py` on an idle one is to say what it should be."""
 
 Z_95 = 1.959964
 N_BOOTSTRAP = 1000
@@ -225,7 +227,7 @@ def _dependence(n_pairs: int) -> int:
 
 
 def _student_t_95(freedom: int) -> float:
-    """97.5 % point of Student's t (Cornish-Fisher expansion, Abramowitz & Stegun 26.7.5; 1 % off at 3 degrees)."""
+    """97.5 % point of Student's t (Abramowitz & Stegun 26.7.5, Cornish-Fisher; 1 % low at 3 degrees, 24 % at 1)."""
     z = Z_95
     terms = ((z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384)
     return z + sum(term / math.pow(freedom, k + 1) for k, term in enumerate(terms))

@@ -1,0 +1,29 @@
+"""Understudy: from a trained PyTorch network and a latency budget to a measured front of faster students.
+
+    import nas
+    run = nas.search(teacher, (train, validation, test), latency_budget="40%", time_budget="10m")
+    run.front.frame()                                    # pandas
+    run.export(run.front.pick("fastest", max_accuracy_drop=0.01), "student.onnx")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.errors import UserError
+    from nas.export import load_student
+    from nas.run import Run, resume, search
+
+__all__ = ["Run", "UserError", "load_student", "resume", "search"]
+_HOMES = {name: "nas.run" for name in ("Run", "resume", "search")} | {
+    "UserError": "nas.errors",
+    "load_student": "nas.export",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads torch and its company only once something is used: `nas --help` should not take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nas' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

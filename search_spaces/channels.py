@@ -1,7 +1,7 @@
 """Fewer channels in a coupled group."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,4 +61,11 @@ class Channels(Transform):
     def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
         kept = {self.groups[name]: self.units(name, int(width)) for name, width in choices.items()}
         keeps = keep_map(kept, self.teacher)
-        return Student(slice_modules(student.module, keeps), student.precision, keeps)
+        present = {path for path, _ in student.module.named_modules()}
+        idle = {
+            f"channels:{group.root}": "every layer that it would cut is in a dropped block"
+            for group in kept
+            if present.isdisjoint(member.module for member in group.members)
+        }
+        module = slice_modules(student.module, keeps)
+        return replace(student, module=module, keeps=keeps, without_effect={**student.without_effect, **idle})

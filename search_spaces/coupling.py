@@ -8,7 +8,7 @@ it gives exactly what zeroing the same channels at their consumers gives.
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ import torch_pruning
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from search_spaces.sharing import shares_weights
 from search_spaces.slicing import SLICEABLE, Keep, is_depthwise, n_features, slice_modules
 
 Side = Literal["in", "out"]
@@ -90,10 +91,11 @@ def coupled_groups(teacher: nn.Module, example: tuple[Tensor, ...]) -> tuple[lis
             graph = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
             proposals = list(graph.get_all_groups())
     except _TRACING_ERRORS as error:
-        return [], [Unprunable("(whole network)", f"torch-pruning cannot trace it: {error}")]
+        return [], [Unprunable("(whole network)", f"torch-pruning cannot trace it: {first_line(error)}")]
+    tied = shares_weights(model)
     for proposal in proposals:
         root = paths[proposal[0].dep.target.module]
-        found = _read(proposal, root, paths)
+        found = _read(proposal, root, paths, tied)
         if isinstance(found, ChannelGroup):
             problem = verify(teacher, found, example)
             found = Unprunable(root, problem) if problem else found
@@ -104,7 +106,9 @@ def coupled_groups(teacher: nn.Module, example: tuple[Tensor, ...]) -> tuple[lis
     return groups, refused
 
 
-def _read(proposal: Iterable[object], root: str, paths: Mapping[nn.Module, str]) -> ChannelGroup | Unprunable:
+def _read(
+    proposal: Iterable[object], root: str, paths: Mapping[nn.Module, str], tied: Set[str]
+) -> ChannelGroup | Unprunable:
     """torch-pruning's group in our words."""
     features: dict[tuple[str, Side], dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     n_conv_groups = 1
@@ -117,6 +121,12 @@ def _read(proposal: Iterable[object], root: str, paths: Mapping[nn.Module, str])
             continue  # an operation without weights
         if not isinstance(module, SLICEABLE):
             return Unprunable(root, f"{path} is a {type(module).__name__}, which cannot be cut")
+        if "weight" not in module._parameters:
+            return Unprunable(root, f"the weight of {path} is computed from other parameters")
+        if path in tied:
+            return Unprunable(root, f"{path} shares its weights with another layer")
+        if isinstance(module, nn.PReLU) and module.num_parameters == 1:
+            continue
         is_in = item.dep.handler.__name__ == "prune_in_channels"
         side: Side = "in" if is_in and not _carries(module) else "out"
         if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not is_depthwise(module):
@@ -138,6 +148,11 @@ def _read(proposal: Iterable[object], root: str, paths: Mapping[nn.Module, str])
     if not group.consumers:
         return Unprunable(root, "its channels are the network's output")
     return group
+
+
+def first_line(error: Exception) -> str:
+    """An error's message up to the first line break; its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _carries(module: nn.Module) -> bool:
@@ -193,7 +208,7 @@ def verify(teacher: nn.Module, group: ChannelGroup, example: tuple[Tensor, ...])
         cut = slice_modules(teacher, keep_map({group: kept}, teacher))
         got, wanted = cut(*example), masked(*example)
     except _TRACING_ERRORS as error:
-        return f"the network does not run with fewer channels there ({str(error).splitlines()[0]})"
+        return f"the network does not run with fewer channels there ({first_line(error)})"
     if not isinstance(got, Tensor) or got.shape != wanted.shape:
         return "cutting it changes the shape of the network's output"
     scale = float(wanted.abs().max()) + 1e-12

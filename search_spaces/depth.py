@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces.recipe import Choice, Kind, Site
 from search_spaces.repair import has_layers
+from search_spaces.sharing import reaches_outside, set_submodule
 from search_spaces.transform import Student, Transform
 
 KEEP, DROP = "keep", "drop"
@@ -18,8 +19,10 @@ KEEP, DROP = "keep", "drop"
 def residual_blocks(teacher: nn.Module, example: tuple[Tensor, ...]) -> list[str]:
     """Paths of the innermost modules that add something to what passes through them.
 
-    A module qualifies where it maps one tensor to one of the same shape and still answers to its input when all its
-    weights are zero: only a shortcut without weights can do that.
+    A module qualifies where it maps one tensor to one of the same shape and, with all its weights at zero, still lets
+    its input through unchanged (an activation after the sum may bend it): only a shortcut can do that. A gate, such
+    as squeeze-and-excitation, scales its input and does not qualify. If the blocks hold all of the teacher's layers,
+    the last of them is left out, so that something remains to be trained.
 
     Args:
         teacher: in eval mode; not modified.
@@ -32,7 +35,9 @@ def residual_blocks(teacher: nn.Module, example: tuple[Tensor, ...]) -> list[str
         def record(module: nn.Module, args: tuple[object, ...], output: object) -> None:
             if len(args) != 1 or not isinstance(args[0], Tensor) or not isinstance(output, Tensor):
                 return
-            if args[0].shape == output.shape and path not in candidates and _passes_input(module, args[0]):
+            if not args[0].is_floating_point() or args[0].shape != output.shape:
+                return
+            if path not in candidates and _passes_input(module, args[0]):
                 candidates.append(path)
 
         return record
@@ -41,7 +46,12 @@ def residual_blocks(teacher: nn.Module, example: tuple[Tensor, ...]) -> list[str
         if path and any(True for _ in module.children()) and has_layers(module):
             module.register_forward_hook(hook(path))
     model(*example)
-    return sorted(p for p in candidates if not any(other.startswith(f"{p}.") for other in candidates))
+    innermost = (p for p in candidates if not any(other.startswith(f"{p}.") for other in candidates))
+    blocks = sorted(path for path in innermost if not reaches_outside(teacher, path))
+    outside = copy.deepcopy(teacher)
+    for path in blocks:
+        set_submodule(outside, path, nn.Identity())
+    return blocks if has_layers(outside) else blocks[:-1]
 
 
 def _passes_input(module: nn.Module, inputs: Tensor) -> bool:
@@ -51,9 +61,11 @@ def _passes_input(module: nn.Module, inputs: Tensor) -> bool:
         inner._forward_hooks.clear()
     for parameter in silent.parameters():
         parameter.zero_()
-    base = silent(inputs)
-    moved = silent(inputs + 0.5 * inputs.std() + 0.1)
-    return not torch.equal(base, moved)
+    # Activations let small (ReLU6) or large (GELU) positive values through as they are.
+    for probe in (inputs.abs() + 0.5, inputs.abs() + 10):
+        if float(torch.isclose(silent(probe), probe, rtol=1e-3, atol=0).float().mean()) > 0.5:
+            return True
+    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +89,3 @@ class Depth(Transform):
             if choice == DROP:
                 set_submodule(module, name.removeprefix("depth:"), nn.Identity())
         return student.with_module(module)
-
-
-def set_submodule(module: nn.Module, path: str, replacement: nn.Module) -> None:
-    """Puts `replacement` at `path`, in place."""
-    parent, _, name = path.rpartition(".")
-    setattr(module.get_submodule(parent), name, replacement)

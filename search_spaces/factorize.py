@@ -10,14 +10,15 @@ The rank is the fraction f of the largest that makes sense for the layer as it s
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from search_spaces.depth import set_submodule
+from search_spaces.ranks import factors_of, saves
 from search_spaces.recipe import Choice, Kind, Site
 from search_spaces.repair import LAST_FACTOR
+from search_spaces.sharing import set_submodule, shares_weights
 from search_spaces.transform import Student, Transform
 
 DENSE = "dense"
@@ -29,17 +30,29 @@ MIN_WIDTH = 16
 def factorizable(layer: nn.Module) -> tuple[str, ...]:
     """The choices for a layer, `dense` first; only `dense` where there is nothing to gain."""
     if isinstance(layer, nn.Linear):
-        narrow = min(layer.in_features, layer.out_features) < MIN_WIDTH
-        return (DENSE,) if narrow else (DENSE, *(f"svd:{f}" for f in FRACTIONS))
-    if not isinstance(layer, nn.Conv2d) or layer.groups > 1 or isinstance(layer.padding, str):
+        methods: tuple[str, ...] = ("svd",)
+        narrow = min(layer.in_features, layer.out_features)
+    elif isinstance(layer, nn.Conv2d):
+        if layer.groups > 1 or isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+            return (DENSE,)
+        kernel = layer.kernel_size
+        methods = ("svd",) if kernel == (1, 1) else ("tucker2", "spatial") if min(kernel) > 1 else ()
+        narrow = min(layer.in_channels, layer.out_channels)
+    else:
         return (DENSE,)
-    if min(layer.in_channels, layer.out_channels) < MIN_WIDTH or layer.padding_mode != "zeros":
+    if narrow < MIN_WIDTH:
         return (DENSE,)
-    if layer.kernel_size == (1, 1):
-        return (DENSE, *(f"svd:{f}" for f in FRACTIONS))
-    if min(layer.kernel_size) > 1:
-        return (DENSE, *(f"{method}:{f}" for method in ("tucker2", "spatial") for f in FRACTIONS))
-    return (DENSE,)
+    offered = (f"{method}:{fraction}" for method in methods for fraction in FRACTIONS)
+    return (DENSE, *(choice for choice in offered if worthwhile(layer, choice)))
+
+
+def worthwhile(layer: nn.Module, choice: str) -> bool:
+    """Whether the factors cost less than the linear layer or convolution as it stands."""
+    if isinstance(layer, nn.Conv2d):
+        kernel, stride = (layer.kernel_size[0], layer.kernel_size[1]), (layer.stride[0], layer.stride[1])
+        return saves(choice, layer.in_channels, layer.out_channels, kernel, stride)
+    assert isinstance(layer, nn.Linear)
+    return saves(choice, layer.in_features, layer.out_features)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +68,9 @@ class Factorize(Transform):
 
     @classmethod
     def of(cls, teacher: nn.Module) -> "Factorize":
-        """For every layer of the teacher that has something to gain."""
-        options = {path: factorizable(module) for path, module in teacher.named_modules()}
+        """For every layer of the teacher that has something to gain and shares its weights with no other."""
+        tied = shares_weights(teacher)
+        options = {path: factorizable(module) for path, module in teacher.named_modules() if path and path not in tied}
         return cls({path: choices for path, choices in options.items() if len(choices) > 1})
 
     @property
@@ -65,15 +79,19 @@ class Factorize(Transform):
 
     def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
         module = copy.deepcopy(student.module)
+        idle = dict(student.without_effect)
         for name, choice in choices.items():
             path = name.removeprefix("factorize:")
             try:
                 layer = module.get_submodule(path)
             except AttributeError:
-                continue  # inside a dropped block
-            if choice != DENSE:
+                idle[name] = "the layer is in a dropped block"
+                continue
+            if choice != DENSE and worthwhile(layer, str(choice)):
                 set_submodule(module, path, factors(layer, str(choice)))
-        return student.with_module(module)
+            elif choice != DENSE:
+                idle[name] = "so few channels are left that the factors would cost more than the layer"
+        return replace(student, module=module, without_effect=idle)
 
 
 @torch.no_grad()
@@ -84,22 +102,21 @@ def factors(layer: nn.Module, choice: str) -> nn.Sequential:
         layer: linear or convolution, see `factorizable`.
         choice: `method:fraction`.
     """
-    method, _, text = choice.partition(":")
-    fraction = float(text)
-    if method == "svd":
-        return _svd(layer, fraction)
+    trains = any(parameter.requires_grad for parameter in layer.parameters())
+    return _factored(layer, choice).requires_grad_(trains)
+
+
+def _factored(layer: nn.Module, choice: str) -> nn.Sequential:
+    if isinstance(layer, nn.Linear):
+        return _linear_svd(layer, factors_of(choice, layer.in_features, layer.out_features)[0].n_out)
     assert isinstance(layer, nn.Conv2d)
+    sizes = factors_of(choice, layer.in_channels, layer.out_channels, (layer.kernel_size[0], layer.kernel_size[1]))
+    method = choice.partition(":")[0]
+    if method == "svd":
+        return _svd(layer, sizes[0].n_out)
     if method == "spatial":
-        return _spatial(layer, fraction)
-    if method == "tucker2":
-        return _tucker2(layer, fraction)
-    raise ValueError(f"{choice!r} is not a factorisation: svd, spatial or tucker2")
-
-
-def _rank(fraction: float, largest: int) -> int:
-    """A multiple of 8 where there is room for one, at least 1."""
-    rank = fraction * largest
-    return max(1, round(rank / 8) * 8 if rank >= 12 else round(rank))
+        return _spatial(layer, sizes[0].n_out)
+    return _tucker2(layer, sizes[1].n_in, sizes[1].n_out)
 
 
 def _named(first: list[nn.Module], last: nn.Module) -> nn.Sequential:
@@ -110,61 +127,63 @@ def _named(first: list[nn.Module], last: nn.Module) -> nn.Sequential:
     return sequence.eval()
 
 
-def _conv(weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...], bias: Tensor | None,
-          dilation: tuple[int, ...] = (1, 1)) -> nn.Conv2d:
+def _conv(
+    weight: Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    bias: Tensor | None,
+    dilation: tuple[int, ...] = (1, 1),
+) -> nn.Conv2d:
     n_out, n_in, height, width = weight.shape
     layer = nn.Conv2d(n_in, n_out, (height, width), stride, padding, dilation, bias=bias is not None)  # type: ignore[arg-type]
+    layer.to(weight)
     layer.weight.copy_(weight)
     if bias is not None and layer.bias is not None:
         layer.bias.copy_(bias)
     return layer
 
 
-def _svd(layer: nn.Module, fraction: float) -> nn.Sequential:
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
-    matrix = layer.weight.flatten(1)
-    rank = _rank(fraction, min(matrix.shape))
+def _truncated(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The best (rows, rank) @ (rank, columns), the singular values shared between both."""
     u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    outer, inner = u[:, :rank] * s[:rank].sqrt(), s[:rank].sqrt()[:, None] * vh[:rank]
-    if isinstance(layer, nn.Linear):
-        first, last = nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features)
-        first.weight.copy_(inner)
-        last.weight.copy_(outer)
-        if layer.bias is None:
-            last.register_parameter("bias", None)
-        else:
-            last.bias.copy_(layer.bias)
-        return _named([first], last)
+    return u[:, :rank] * s[:rank].sqrt(), s[:rank].sqrt()[:, None] * vh[:rank]
+
+
+def _linear_svd(layer: nn.Linear, rank: int) -> nn.Sequential:
+    outer, inner = _truncated(layer.weight, rank)
+    first = nn.Linear(layer.in_features, rank, bias=False).to(inner)
+    last = nn.Linear(rank, layer.out_features, bias=layer.bias is not None).to(inner)
+    first.weight.copy_(inner)
+    last.weight.copy_(outer)
+    if layer.bias is not None:
+        last.bias.copy_(layer.bias)
+    return _named([first], last)
+
+
+def _svd(layer: nn.Conv2d, rank: int) -> nn.Sequential:
+    outer, inner = _truncated(layer.weight.flatten(1), rank)
     shaped = inner.view(rank, *layer.weight.shape[1:])
-    first_conv = _conv(shaped, layer.stride, layer.padding, None, layer.dilation)  # type: ignore[arg-type]
-    return _named([first_conv], _conv(outer[:, :, None, None], (1, 1), (0, 0), layer.bias))
+    first = _conv(shaped, layer.stride, layer.padding, None, layer.dilation)  # type: ignore[arg-type]
+    return _named([first], _conv(outer[:, :, None, None], (1, 1), (0, 0), layer.bias))
 
 
-def _spatial(layer: nn.Conv2d, fraction: float) -> nn.Sequential:
+def _spatial(layer: nn.Conv2d, rank: int) -> nn.Sequential:
     n_out, n_in, height, width = layer.weight.shape
-    rank = _rank(fraction, min(n_out, n_in))
     matrix = layer.weight.permute(1, 2, 0, 3).reshape(n_in * height, n_out * width)
-    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    rank = min(rank, len(s))
-    vertical = (u[:, :rank] * s[:rank].sqrt()).T.reshape(rank, n_in, height, 1)
-    horizontal = (s[:rank].sqrt()[:, None] * vh[:rank]).reshape(rank, n_out, 1, width).transpose(0, 1)
+    outer, inner = _truncated(matrix, rank)
+    vertical = outer.T.reshape(rank, n_in, height, 1)
+    horizontal = inner.reshape(rank, n_out, 1, width).transpose(0, 1)
     stride, padding, dilation = layer.stride, layer.padding, layer.dilation
     assert not isinstance(padding, str)
     first = _conv(vertical, (stride[0], 1), (padding[0], 0), None, (dilation[0], 1))
     return _named([first], _conv(horizontal, (1, stride[1]), (0, padding[1]), layer.bias, (1, dilation[1])))
 
 
-def _tucker2(layer: nn.Conv2d, fraction: float) -> nn.Sequential:
-    n_out, n_in, _, _ = layer.weight.shape
+def _tucker2(layer: nn.Conv2d, r_in: int, r_out: int) -> nn.Sequential:
     weight = layer.weight
-    r_out, r_in = min(_rank(fraction, n_out), n_out), min(_rank(fraction, n_in), n_in)
     outer = torch.linalg.svd(weight.flatten(1), full_matrices=False).U[:, :r_out]
     inner = torch.linalg.svd(weight.transpose(0, 1).flatten(1), full_matrices=False).U[:, :r_in]
     core = torch.einsum("oihw,or,is->rshw", weight, outer, inner)
-    return _named(
-        [
-            _conv(inner.T[:, :, None, None], (1, 1), (0, 0), None),
-            _conv(core, layer.stride, layer.padding, None, layer.dilation),  # type: ignore[arg-type]
-        ],
-        _conv(outer[:, :, None, None], (1, 1), (0, 0), layer.bias),
-    )
+    first = _conv(inner.T[:, :, None, None], (1, 1), (0, 0), None)
+    middle = _conv(core, layer.stride, layer.padding, None, layer.dilation)  # type: ignore[arg-type]
+    return _named([first, middle], _conv(outer[:, :, None, None], (1, 1), (0, 0), layer.bias))

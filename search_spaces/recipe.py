@@ -46,7 +46,7 @@ class Recipe(Mapping[str, Choice]):
     items_: tuple[tuple[str, Choice], ...] = field(default=())
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "items_", tuple(sorted(self.items_)))
+        object.__setattr__(self, "items_", tuple(sorted(self.items_, key=lambda item: item[0])))
         if len({name for name, _ in self.items_}) != len(self.items_):
             raise ValueError("a recipe names each site once")
 

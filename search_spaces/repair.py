@@ -23,25 +23,29 @@ LAST_FACTOR = "last"
 
 
 @torch.no_grad()
-def refit(student: nn.Module, statistics: Statistics, keeps: Mapping[str, Keep]) -> None:
+def refit(student: nn.Module, statistics: Statistics, keeps: Mapping[str, Keep]) -> Tensor:
     """Refits the student's layers in place.
 
     Args:
         student: in eval mode, built from the teacher that the statistics are of.
         statistics: of the teacher.
         keeps: which of the teacher's outputs each layer still makes.
+
+    Returns:
+        (n_samples, ...) outputs of the refitted student on the statistics' inputs.
     """
     handles = []
     for path, module in student.named_modules():
-        source = path.removesuffix(f".{LAST_FACTOR}")
+        source = path if path in statistics.rows else path.removesuffix(f".{LAST_FACTOR}")
         if isinstance(module, LAYERS) and source in statistics.rows:
             keep = keeps.get(source, Keep()).outputs
             handles.append(module.register_forward_pre_hook(_refit_hook(statistics.rows[source], keep)))
     try:
-        student(*statistics.inputs)
+        outputs: Tensor = student(*statistics.inputs)
     finally:
         for handle in handles:
             handle.remove()
+    return outputs
 
 
 def _refit_hook(rows: LayerRows, keep: object) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -72,13 +72,13 @@ def slice_layer(layer: nn.Module, keep: Keep) -> None:
             layer.in_channels = len(inputs)
             width = layer.weight.shape[1]
             local = inputs[inputs < width]  # the same local channels stay in every group
-            layer.weight = nn.Parameter(layer.weight[:, local].clone())
+            layer.weight = nn.Parameter(layer.weight[:, local].clone(), layer.weight.requires_grad)
         if outputs is not None:
             _select(layer, ("weight", "bias"), outputs)
             layer.out_channels = len(outputs)
     elif isinstance(layer, nn.Linear):
         if inputs is not None:
-            layer.weight = nn.Parameter(layer.weight[:, inputs].clone())
+            layer.weight = nn.Parameter(layer.weight[:, inputs].clone(), layer.weight.requires_grad)
             layer.in_features = len(inputs)
         if outputs is not None:
             _select(layer, ("weight", "bias"), outputs)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
+from search_spaces.sharing import shares_weights
+
 Layer = nn.Conv1d | nn.Conv2d | nn.Linear
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 MAX_ROWS = 6144
@@ -41,7 +43,7 @@ class Statistics:
     Attributes:
         inputs: one tensor for each input of the network, (n_samples, ...).
         outputs: (n_samples, ...) of the network.
-        rows: by layer path; a layer that runs more than once in a forward pass has none.
+        rows: by layer path; a layer that runs more than once in a forward pass, or shares its weights, has none.
     """
 
     inputs: tuple[Tensor, ...]
@@ -62,8 +64,9 @@ def collect(
         teacher: in eval mode.
         inputs: (n_samples, ...) each.
         generator: draws the positions.
-        visit: called with (path, layer, rows of inputs (n_rows, n_features)) for every layer that has rows.
+        visit: called with (path, layer, rows of inputs (n_rows, n_features)) at a layer's first run.
     """
+    tied = shares_weights(teacher)
     rows: dict[str, LayerRows] = {}
     calls: Counter[str] = Counter()
     handles = []
@@ -81,7 +84,7 @@ def collect(
         return record
 
     for path, module in teacher.named_modules():
-        if isinstance(module, LAYERS):
+        if isinstance(module, LAYERS) and "weight" in module._parameters and path not in tied:
             handles.append(module.register_forward_hook(hook(path)))
     try:
         outputs = teacher(*inputs)
@@ -120,7 +123,8 @@ def input_rows(layer: Layer, inputs: Tensor, samples: Tensor, positions: Tensor)
     """
     if isinstance(layer, nn.Linear):
         return inputs.reshape(len(inputs), -1, inputs.shape[-1])[samples, positions]
-    padded = functional.pad(inputs, layer._reversed_padding_repeated_twice)
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = functional.pad(inputs, layer._reversed_padding_repeated_twice, mode)
     kernel, stride, dilation = list(layer.kernel_size), list(layer.stride), list(layer.dilation)
     if isinstance(layer, nn.Conv1d):
         padded = padded[:, :, None]

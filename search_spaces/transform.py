@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.recipe import Choice, Kind, Site
 from search_spaces.slicing import Keep
@@ -19,22 +19,27 @@ class Student:
         module: in eval mode; shares no memory with the teacher.
         precision: what its artifact computes in.
         keeps: which of the teacher's channels each layer kept; repair needs it.
+        without_effect: site name to why its choice changed nothing; every other choice of the recipe did.
+        calibration_outputs: (n_samples, ...) of the repaired module on the statistics' inputs, where they are known.
     """
 
     module: nn.Module
     precision: Literal["float32", "int8"] = "float32"
     keeps: Mapping[str, Keep] = field(default_factory=dict)
+    without_effect: Mapping[str, str] = field(default_factory=dict)
+    calibration_outputs: Tensor | None = None
 
     def with_module(self, module: nn.Module) -> "Student":
-        """The same student around another module."""
-        return replace(self, module=module)
+        """The same student around another module, whose calibration outputs are not known."""
+        return replace(self, module=module, calibration_outputs=None)
 
 
 class Transform(ABC):
     """Finds sites of one kind in a teacher and carries out choices at them.
 
     Contract (tests/search_spaces/contract.py): `apply` returns a new student, leaves its argument and the teacher
-    bit-identical, keeps the shape of the output, and changes the cost for every choice but the first.
+    bit-identical, keeps the shape of the output, and changes the cost (or the precision) for every choice but the
+    first, or says in `Student.without_effect` why it cannot.
     """
 
     kind: Kind

@@ -61,13 +61,14 @@ def outputs(path: Path, feed: dict[str, NDArray[np.float32]]) -> NDArray[np.floa
     return y
 
 
-@pytest.mark.parametrize("method", ["minmax", "percentile"])
-def test_int8_outputs_are_close_and_the_batch_stays_free(tmp_path: Path, method: Method) -> None:
+# The percentile clips this tiny sample's extremes, which its 40 inputs do not make up for.
+@pytest.mark.parametrize(("method", "tolerance"), [("minmax", 0.02), ("percentile", 0.04)])
+def test_int8_outputs_are_close_and_the_batch_stays_free(tmp_path: Path, method: Method, tolerance: float) -> None:
     source = network(tmp_path / "n.onnx")
     artifact = quantize_int8(source, tmp_path / "n8.onnx", {"x": X, "z": Z}, method=method)
     expected = outputs(source, {"x": X, "z": Z})
     error = np.abs(outputs(artifact.path, {"x": X, "z": Z}) - expected)
-    assert 0 < error.mean() < 0.02 * expected.std()
+    assert 0 < error.mean() < tolerance * expected.std()
     assert outputs(artifact.path, {"x": X[:1], "z": Z[:1]}).shape == (1, 3)
     assert artifact.precision == "int8"
     assert artifact.size_bytes == artifact.path.stat().st_size

@@ -1,0 +1,150 @@
+"""The command line: parse, call, print."""
+
+import argparse
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import UserError
+
+if TYPE_CHECKING:
+    from nas.run import Run
+
+_SETTINGS = (
+    "latency_budget", "max_accuracy_drop", "time_budget", "weights", "data", "data_dir", "out", "seed", "n_threads",
+    "training_threads", "n_calibration", "precision", "transforms", "quiet",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `nas`.
+
+    Returns:
+        Exit status: 0 done, 1 done but no student keeps to the budgets, 2 bad input, 4 the run is owned by another
+        search, 5 the disk is full, 130 interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.call(options)
+    except UserError as error:
+        print(f"nas: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("nas: interrupted. `nas resume` goes on with this run.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nas", description="Faster students of a trained network, measured.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    find = commands.add_parser("search", help="search a teacher's neighbourhood within a latency and a time budget")
+    find.set_defaults(call=_search)
+    find.add_argument("task_or_teacher", nargs="?", help="digits, fashion-mnist, or path/teacher.py:build")
+    find.add_argument("--config", type=Path, help="YAML file of these settings; flags override it")
+    find.add_argument("--latency-budget", help="a time (2ms) or a share of the teacher's latency (40%%)")
+    find.add_argument("--time-budget", help="of the whole search: 90s, 5m (default), 1h30m")
+    find.add_argument("--max-accuracy-drop", help="percentage points the student may lose (default 1%%)")
+    find.add_argument("--weights", help="safetensors (or a checkpoint of plain tensors) for path/teacher.py:build")
+    find.add_argument("--data", help="path/data.py:make_data")
+    find.add_argument("--data-dir", help="folder of a built-in task's files")
+    find.add_argument("--out", help="folder of the run (default: a fresh name under results/)")
+    find.add_argument("--seed", type=int, help="of everything random (default 0)")
+    find.add_argument("--n-threads", type=int, help="of one inference (default 1)")
+    find.add_argument("--training-threads", type=int, help="default: all cores of this process")
+    find.add_argument("--n-calibration", type=int, help="inputs for repair and int8 ranges (default 512)")
+    find.add_argument("--precision", help="float32,int8 (default) or float32")
+    find.add_argument("--transforms", help="of channels,depth,factorize,precision (default: all)")
+    find.add_argument("--quiet", action="store_true", default=None, help="no progress")
+
+    again = commands.add_parser("resume", help="go on with a run that was cut off")
+    again.set_defaults(call=_resume)
+    again.add_argument("run", type=Path)
+
+    front = commands.add_parser("front", help="the table of a run's front")
+    front.set_defaults(call=_front)
+    front.add_argument("run", type=Path)
+    front.add_argument("--open", action="store_true", help="show the page in the browser")
+
+    export = commands.add_parser("export", help="write a student of a run as a file")
+    export.set_defaults(call=_export)
+    export.add_argument("run", type=Path)
+    export.add_argument("--pick", default="accurate", help="fastest, accurate (default), or an id")
+    export.add_argument("--max-accuracy-drop", help="percentage points, e.g. 1%%")
+    export.add_argument("--latency-budget", help="e.g. 1ms or 30%%")
+    export.add_argument("--out", type=Path, required=True, help="student.onnx, .safetensors or .pt2")
+    export.add_argument("--format", choices=("onnx", "safetensors", "pt2"), help="default: the file's ending")
+    return parser
+
+
+def _search(options: argparse.Namespace) -> int:
+    from nas.config import load_settings
+    from nas.run import start
+
+    given = {name: getattr(options, name) for name in ("task_or_teacher", *_SETTINGS)}
+    return _conclude(start(load_settings(options.config, given)))
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from nas.run import resume
+
+    return _conclude(resume(options.run))
+
+
+def _front(options: argparse.Namespace) -> int:
+    from nas.run import Run
+
+    run = Run.open(options.run)
+    _print_front(run)
+    if not run.finished:
+        print(f"This run is not finished; `nas resume {run.folder}` goes on with it.")
+    if options.open:
+        page = run.folder / "front.html"
+        if not page.is_file():
+            raise UserError("The page is not written yet.", f"Finish the run with `nas resume {run.folder}`.")
+        webbrowser.open(page.resolve().as_uri())
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from nas.budget import parse_latency_budget, parse_share
+    from nas.run import Run
+
+    run = Run.open(options.run)
+    budget = parse_latency_budget(options.latency_budget) if options.latency_budget else None
+    record = run.front.pick(
+        options.pick,
+        max_accuracy_drop=parse_share(options.max_accuracy_drop) if options.max_accuracy_drop else None,
+        latency_budget_s=budget.seconds if budget else None,
+        latency_budget_ratio=budget.ratio if budget else None,
+    )
+    path = run.export(record, options.out, options.format)
+    print(f"{record.id} written to {path} ({path.stat().st_size / 1024:.0f} KiB, SHA-256 {record.artifact_digest[:16]}…)")
+    return 0
+
+
+def _conclude(run: "Run") -> int:
+    """Prints the front, where things lie, and the student of choice."""
+    _print_front(run)
+    print(f"\nTable, page, picture and model cards are in {run.folder}/ (front.csv, front.html, front.png, cards/).")
+    try:
+        choice = run.choice()
+    except UserError as error:
+        print(f"nas: {error}", file=sys.stderr)
+        return error.exit_status
+    out = run.export(choice, run.folder / "student.onnx")
+    print(f"Student of choice: {choice.id}, written to {out}. Another: `nas export {run.folder} --pick <id> --out ...`")
+    return 0
+
+
+def _print_front(run: "Run") -> None:
+    from rich.console import Console
+
+    from nas.front import table
+
+    Console(width=None if sys.stdout.isatty() else 110).print(table(run.front, run.budget_ratio, run.sites))

@@ -1,0 +1,75 @@
+"""The last word on the front: each member timed again in spread visits beside the teacher, and scored once on the
+test set, all through the very file that is shipped."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from latency_models.latency import Visit
+from latency_models.onnxruntime_backend import load
+from latency_models.timing import Plan, visit
+from nas.accuracy import ScoredSet, score
+from nas.evaluate import architecture_of, artifact_of
+from nas.export import feed, parity, save_student
+from nas.front import front_of
+from nas.record import Record
+from nas.rungs import beat, weights_path
+from nas.workbench import N_PARITY, Workbench, latency_of_visits
+from safetensors.torch import load_file
+from search_spaces.transform import Student
+
+N_VISITS = 3
+STUDENTS = "students"
+
+
+def finalists(records: Sequence[Record], teacher: Record, n_max: int) -> list[Record]:
+    """The front on the validation set; where it is longer than `n_max`, spread over the latencies."""
+    members = front_of(records, teacher, test=False).members
+    if len(members) <= n_max:
+        return list(members)
+    step = (len(members) - 1) / max(n_max - 1, 1)
+    return [members[round(index * step)] for index in range(n_max)]
+
+
+def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> None:
+    """Times all members in rounds, checks the files, scores them on the test set and writes the records back.
+
+    Members that have a test score already were confirmed before an interruption and are left as they are.
+    """
+    waiting = [record for record in members if record.test_accuracy is None]
+    artifacts = {record.id: artifact_of(bench, record) for record in waiting}
+    runners = {name: load(artifact, bench.target, feed(bench.example)) for name, artifact in artifacts.items()}
+    visits: dict[str, tuple[Visit, ...]] = {
+        record.id: record.latency.visits if record.latency else () for record in waiting
+    }
+    for _ in range(N_VISITS):
+        for name, runner in runners.items():
+            visits[name] = (*visits[name], visit({name: runner}, bench.anchor, Plan())[name])
+            beat(bench)
+    test = ScoredSet.of(bench.task, bench.task.data.test)
+    if teacher.test_accuracy is None:
+        value = score(bench.task, artifact_of(bench, teacher), test, bench.n_threads)
+        bench.ledger.put(replace(teacher, test_accuracy=value))
+    for record in waiting:
+        student = student_of(bench, record)
+        difference = parity(artifacts[record.id], student, bench.validation.split.first(N_PARITY).inputs)
+        save_student(student, record.recipe, bench.example, bench.run / STUDENTS / f"{record.id}.safetensors")
+        value = score(bench.task, artifacts[record.id], test, bench.n_threads)
+        bench.ledger.put(
+            replace(
+                record,
+                latency=latency_of_visits(bench, visits[record.id]),
+                test_accuracy=value,
+                environment={**record.environment, "parity": f"{difference:.3g}"},
+            )
+        )
+        bench.progress.advance()
+        beat(bench)
+
+
+def student_of(bench: Workbench, record: Record) -> Student:
+    """The module behind a record, with the weights of its rung."""
+    if record.rung == 0:
+        return bench.space.build(record.recipe)
+    student = bench.space.build(record.recipe, repair=False)
+    student.module.load_state_dict(load_file(weights_path(bench, architecture_of(record.recipe), record.rung)))
+    return student

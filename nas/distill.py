@@ -1,0 +1,264 @@
+"""Distillation from the teacher's outputs; a student never ends worse than it began."""
+
+import copy
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nas.data import Split
+from nas.files import write_atomic
+from nas.teacher import Task
+
+TEMPERATURE = 4.0
+LABEL_WEIGHT = 0.1
+N_BATCH = 64
+WARM_UP = 0.05
+N_CHECKS = 8
+MAX_CACHED_BYTES = 1 << 30
+CHECKPOINT_S = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What students are trained on.
+
+    Attributes:
+        task: loss and metric.
+        train: inputs and labels.
+        outputs: (n, ...) the teacher's on `train`, in the same order; None where they would not fit into memory and
+            are made batch by batch.
+        check: part of the validation set, for choosing the best weights.
+        check_reference: what the metric compares with on `check`.
+    """
+
+    task: Task
+    train: Split
+    outputs: Tensor | None
+    check: Split
+    check_reference: Tensor
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one distillation did.
+
+    Attributes:
+        n_steps: optimiser steps taken.
+        spent_s: seconds used.
+        before, after: metric on the check set at the start and of the weights kept.
+    """
+
+    n_steps: int
+    spent_s: float
+    before: float
+    after: float
+
+
+def distillation_loss(task: Task, outputs: Tensor, wanted: Tensor, labels: Tensor | None) -> Tensor:
+    """Kullback-Leibler divergence at a temperature for classifiers (Hinton et al. 2015), mean squared error otherwise.
+
+    Args:
+        task: its loss on the labels is added with a small weight, where there are labels.
+        outputs, wanted: (n, ...) the student's and the teacher's.
+        labels: (n, ...) or None.
+    """
+    if outputs.ndim >= 2 and outputs.shape[1] >= 2 and is_classifier(task, outputs):
+        student = functional.log_softmax(outputs / TEMPERATURE, 1)
+        teacher = functional.log_softmax(wanted / TEMPERATURE, 1)
+        divergence = functional.kl_div(student, teacher, log_target=True, reduction="none").sum(1).mean()
+        loss = divergence * TEMPERATURE**2
+    else:
+        loss = functional.mse_loss(outputs, wanted) / (wanted.var() + 1e-8)
+    if labels is None:
+        return loss
+    return (1 - LABEL_WEIGHT) * loss + LABEL_WEIGHT * task.loss(outputs, labels)
+
+
+def is_classifier(task: Task, outputs: Tensor) -> bool:
+    """Whether outputs are logits: the task has classes, or has no labels and outputs of two axes."""
+    return task.n_classes is not None or (task.data.train.labels is None and outputs.ndim == 2)
+
+
+def learning_rate(share_left: float) -> float:
+    """The peak rate for a student with this share of the teacher's parameters: the less is left, the higher.
+
+    Args:
+        share_left: (0, 1].
+    """
+    return 0.01 + 0.04 * (1 - min(max(share_left, 0.0), 1.0))
+
+
+def distill(
+    student: nn.Module,
+    lesson: Lesson,
+    seconds: float,
+    peak_rate: float,
+    generator: torch.Generator,
+    elapsed_s: Callable[[], float],
+    report: Callable[[], None] = lambda: None,
+    checkpoint: Path | None = None,
+) -> Training:
+    """Trains in place with SGD on a cosine schedule driven by time, and keeps the best weights seen on the check set.
+
+    A rate that makes the loss explode is divided by four and the weights start again from the best seen.
+
+    Args:
+        student: left in eval mode with the best weights, which may be those it came with.
+        lesson: data and teacher outputs.
+        seconds: to spend, checks included.
+        peak_rate: of the schedule.
+        generator: order of the samples.
+        elapsed_s: the run's clock.
+        report: called now and then.
+        checkpoint: file in which an unfinished training saves itself, and from which it goes on.
+    """
+    start_s = elapsed_s()
+    student.to(memory_format=torch.channels_last).requires_grad_(True)
+    optimizer = _optimizer(student, peak_rate)
+    score = _check(student, lesson)
+    check_s = elapsed_s() - start_s
+    state = _State(score, score, copy.deepcopy(student.state_dict()))
+    if checkpoint is not None and checkpoint.exists():
+        state = _resume(checkpoint, student, optimizer)
+    earlier_s = state.spent_s
+    n_checks = max(1, min(N_CHECKS, int(0.15 * seconds / max(check_s, 1e-3))))
+    next_check = 1 + int(n_checks * earlier_s / seconds)
+    saved_s = elapsed_s()
+    order, position = torch.randperm(len(lesson.train), generator=generator), 0
+    student.train()
+    while (progress := (earlier_s + elapsed_s() - start_s + check_s) / seconds) < 1:
+        if position + N_BATCH > len(order) and position > 0:
+            order, position = torch.randperm(len(lesson.train), generator=generator), 0
+        chosen, position = order[position : position + N_BATCH], position + N_BATCH
+        for group in optimizer.param_groups:
+            group["lr"] = state.scale * peak_rate * schedule(progress)
+        loss = _step(student, lesson, chosen, optimizer)
+        state.n_steps += 1
+        state.first_loss = loss if math.isnan(state.first_loss) else state.first_loss
+        if not math.isfinite(loss) or loss > 10 * state.first_loss + 1:
+            student.load_state_dict(state.best)
+            optimizer, state.scale = _optimizer(student, peak_rate), state.scale / 4
+        if state.n_steps % 16 == 0:
+            report()
+        if progress >= next_check / n_checks:
+            _keep_better(student, lesson, state)
+            next_check += 1
+        if checkpoint is not None and elapsed_s() - saved_s > CHECKPOINT_S:
+            state.spent_s, saved_s = earlier_s + elapsed_s() - start_s, elapsed_s()
+            _save(checkpoint, student, optimizer, state)
+    _keep_better(student, lesson, state)
+    student.load_state_dict(state.best)
+    student.to(memory_format=torch.contiguous_format).requires_grad_(False).eval()
+    return Training(state.n_steps, earlier_s + elapsed_s() - start_s, state.before, state.best_score)
+
+
+@dataclass(eq=False)
+class _State:
+    """What a training remembers beside weights and momenta."""
+
+    before: float
+    best_score: float
+    best: dict[str, Tensor]
+    n_steps: int = 0
+    spent_s: float = 0.0
+    first_loss: float = math.nan
+    scale: float = 1.0
+
+
+def _save(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
+    buffer = io.BytesIO()
+    torch.save({"student": student.state_dict(), "optimizer": optimizer.state_dict(), "state": vars(state)}, buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def _resume(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer) -> _State:
+    saved = torch.load(path, weights_only=True)
+    student.load_state_dict(saved["student"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return _State(**saved["state"])
+
+
+def schedule(progress: float) -> float:
+    """Share of the peak rate at a share of the time: a short linear warm-up, then half a cosine."""
+    if progress < WARM_UP:
+        return 0.05 + 0.95 * progress / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP)))) + 1e-3
+
+
+def _optimizer(student: nn.Module, rate: float) -> torch.optim.Optimizer:
+    decayed = [p for p in student.parameters() if p.ndim > 1]
+    others = [p for p in student.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD([g for g in groups if g["params"]], lr=rate, momentum=0.9, nesterov=True)
+
+
+def _step(student: nn.Module, lesson: Lesson, chosen: Tensor, optimizer: torch.optim.Optimizer) -> float:
+    batch = lesson.train.take(chosen)
+    inputs = tuple(_channels_last(tensor) for tensor in batch.inputs)
+    if lesson.outputs is None:
+        with torch.no_grad():
+            wanted = lesson.task.teacher(*batch.inputs)
+    else:
+        wanted = lesson.outputs[chosen]
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
+        outputs = student(*inputs)
+    loss = distillation_loss(lesson.task, outputs.float(), wanted, batch.labels)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def _keep_better(student: nn.Module, lesson: Lesson, state: _State) -> None:
+    score = _check(student, lesson)
+    student.train()
+    if math.isfinite(score) and score > state.best_score:
+        state.best_score, state.best = score, copy.deepcopy(student.state_dict())
+
+
+@torch.no_grad()
+def _check(student: nn.Module, lesson: Lesson) -> float:
+    student.eval()
+    split = lesson.check
+    batches = [tuple(_channels_last(t[i : i + 250]) for t in split.inputs) for i in range(0, len(split), 250)]
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
+        outputs = torch.cat([student(*batch).float() for batch in batches]).numpy()
+    if not np.isfinite(outputs).all():
+        return -math.inf
+    return float(lesson.task.metric(outputs, lesson.check_reference.numpy()))
+
+
+@torch.no_grad()
+def teacher_outputs(task: Task, train: Split, report: Callable[[], None] = lambda: None) -> Tensor | None:
+    """The teacher's outputs (n, ...) on the training inputs, once and for all; None where they would not fit.
+
+    In bfloat16 where the processor has it: the student is pulled towards them at a temperature that hides the rounding.
+    """
+    first = task.teacher(*train.first(1).inputs)
+    if first.numel() * 4 * len(train) > MAX_CACHED_BYTES:
+        return None
+    teacher = copy.deepcopy(task.teacher).to(memory_format=torch.channels_last)
+    parts = []
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
+        for start in range(0, len(train), 256):
+            batch = tuple(_channels_last(tensor[start : start + 256]) for tensor in train.inputs)
+            parts.append(teacher(*batch).float())
+            report()
+    return torch.cat(parts)

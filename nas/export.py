@@ -1,0 +1,177 @@
+"""From a student to files: the artifact that is timed and scored, and the other formats a user may want."""
+
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from latency_models.artifact import Artifact
+from nas.errors import UserError
+from nas.files import write_atomic
+from nas.quantize import quantize_int8
+from search_spaces.recipe import Recipe
+from search_spaces.space import SearchSpace
+from search_spaces.transform import Student
+
+OPSET = 17
+FLOAT32_TOLERANCE = 1e-3
+"""Largest difference between the artifact's and the module's outputs, as a share of the largest output."""
+
+
+def input_names(n_inputs: int) -> list[str]:
+    """Names of the graph's inputs: `input`, or `input_0`, `input_1`, ..."""
+    return ["input"] if n_inputs == 1 else [f"input_{index}" for index in range(n_inputs)]
+
+
+def feed(inputs: tuple[Tensor, ...]) -> dict[str, NDArray[np.generic]]:
+    """The inputs under the graph's names."""
+    names = input_names(len(inputs))
+    return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in zip(names, inputs, strict=True)}
+
+
+def onnx_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
+    """The module as an ONNX file with a free batch axis, batch norms folded.
+
+    torch's tracing exporter takes a tenth of a second where the newer one takes some three; what either writes is
+    believed only after `float32_parity`.
+    """
+    names = input_names(len(example))
+    axes = {name: {0: "batch"} for name in (*names, "output")}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            tuple(tensor[:1] for tensor in example),
+            buffer,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=names,
+            output_names=["output"],
+            dynamic_axes=axes,
+        )
+    return buffer.getvalue()
+
+
+def export_artifact(student: Student, example: tuple[Tensor, ...], calibration: tuple[Tensor, ...], path: Path) -> Artifact:
+    """Writes the student's artifact in its precision.
+
+    Args:
+        student: what to export.
+        example: one sample of each input.
+        calibration: (n, ...) real inputs; int8 takes its ranges from them.
+        path: file to write; it appears whole or not at all.
+
+    Raises:
+        ValueError: a student that cannot be quantised.
+    """
+    content = onnx_bytes(student.module, example)
+    if student.precision == "float32":
+        write_atomic(path, content)
+        return Artifact.from_file(path, "float32")
+    float32_path = path.with_suffix(".float32.onnx")
+    try:
+        float32_path.write_bytes(content)
+        return quantize_int8(float32_path, path, feed(calibration))
+    finally:
+        float32_path.unlink(missing_ok=True)
+
+
+def run_artifact(artifact: Artifact, inputs: tuple[Tensor, ...], n_threads: int = 1, n_batch: int = 128) -> NDArray[np.float32]:
+    """Outputs (n, ...) of the artifact on all samples, in batches."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(artifact.path), options, providers=["CPUExecutionProvider"])
+    outputs = [
+        session.run(None, feed(tuple(tensor[start : start + n_batch] for tensor in inputs)))[0]
+        for start in range(0, len(inputs[0]), n_batch)
+    ]
+    joined: NDArray[np.float32] = np.concatenate(outputs)
+    return joined
+
+
+@torch.no_grad()
+def parity(artifact: Artifact, student: Student, inputs: tuple[Tensor, ...]) -> float:
+    """Largest difference between the artifact's and the module's outputs on real inputs, as a share of the largest.
+
+    float32 artifacts differ by rounding, some 1e-6. An int8 artifact computes something else; its difference says how
+    far quantisation moved it, and only nonsense is refused.
+
+    Raises:
+        ValueError: shapes differ, an output is not finite, a float32 artifact differs by more than
+            `FLOAT32_TOLERANCE`, or an int8 one by more than the outputs' own size.
+    """
+    wanted = student.module(*inputs).numpy()
+    got = run_artifact(artifact, inputs)
+    if got.shape != wanted.shape:
+        raise ValueError(f"the exported file answers with shape {got.shape}, the module with {wanted.shape}")
+    if not np.isfinite(got).all():
+        raise ValueError("the exported file answers with NaN or infinite values")
+    difference = float(np.abs(got - wanted).max() / (np.abs(wanted).max() + 1e-12))
+    limit = FLOAT32_TOLERANCE if artifact.precision == "float32" else 1.0
+    if difference > limit:
+        raise ValueError(f"the exported file differs from the module by {difference:.2g} of the largest output")
+    return difference
+
+
+def save_student(student: Student, recipe: Recipe, example: tuple[Tensor, ...], path: Path) -> Path:
+    """Writes the student's weights as safetensors; its recipe and the inputs' shapes lie in the file's metadata."""
+    tensors = {name: tensor.contiguous().clone() for name, tensor in student.module.state_dict().items()}
+    shapes = [[str(tensor.dtype).removeprefix("torch."), list(tensor.shape[1:])] for tensor in example]
+    write_atomic(path, save(tensors, {"recipe": recipe.to_json(), "inputs": json.dumps(shapes)}))
+    return path
+
+
+def load_student(path: Path, teacher: nn.Module) -> Student:
+    """Rebuilds the module that `save_student` wrote.
+
+    Args:
+        path: the safetensors file.
+        teacher: the module that the recipe is of; its weights do not matter.
+
+    Raises:
+        UserError: the file is no student's, or belongs to another teacher.
+    """
+    remedy = "Give the file that `nas export` wrote, and the teacher of that run."
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        recipe = Recipe.from_json(metadata["recipe"])
+        shapes = json.loads(metadata["inputs"])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"{path} is not an exported student ({error}).", remedy) from error
+    example = tuple(torch.zeros(2, *shape, dtype=getattr(torch, dtype)) for dtype, shape in shapes)
+    try:
+        student = SearchSpace.skeleton(teacher.eval(), example).build(recipe, repair=False)
+        student.module.load_state_dict(tensors)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path} does not fit this teacher ({str(error).splitlines()[0]}).", remedy) from error
+    return student
+
+
+def save_pt2(student: Student, example: tuple[Tensor, ...], path: Path) -> Path:
+    """Writes the float32 student as a `torch.export` program with a free batch axis.
+
+    Raises:
+        ValueError: the student is int8, which only ONNX carries here.
+    """
+    if student.precision != "float32":
+        raise ValueError("an int8 student is exported as ONNX: .pt2 would hold its float32 weights")
+    batch = torch.export.Dim("batch", min=1)
+    two = tuple(torch.cat([tensor[:1]] * 2) for tensor in example)
+    program = torch.export.export(student.module, two, dynamic_shapes=tuple({0: batch} for _ in two))
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    write_atomic(path, buffer.getvalue())
+    return path

@@ -1,0 +1,125 @@
+"""What every candidate of a run is built, timed and scored with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latency_models.artifact import Artifact
+from latency_models.latency import Latency, Visit
+from latency_models.onnxruntime_backend import OrtRunner, environment, load
+from latency_models.target import Target
+from latency_models.timing import Plan, latency_from_visits, visit
+from nas.accuracy import ScoredSet, score
+from nas.config import Settings
+from nas.deadline import Deadline
+from nas.export import export_artifact, feed, parity
+from nas.ledger import Ledger
+from nas.progress import Progress
+from nas.record import Record
+from nas.teacher import Task
+from search_spaces.cost import Cost, cost
+from search_spaces.recipe import Recipe
+from search_spaces.space import SearchSpace
+from search_spaces.transform import Student
+
+ARTIFACTS = "artifacts"
+N_PARITY = 16
+N_TEACHER_VISITS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Workbench:
+    """Made once a run by `open_workbench`.
+
+    Attributes:
+        run: the run's folder.
+        settings: resolved.
+        task: teacher, data, loss, metric.
+        space: the teacher's neighbourhood.
+        target: what latencies hold for.
+        ledger, deadline, progress: of the run.
+        example: one sample of each input, batch axis 1.
+        calibration: (n, ...) training inputs that repair and quantisation see.
+        validation: what candidates are scored on.
+        anchor: the teacher's artifact, loaded; every timing is interleaved with it.
+        teacher_cost: the teacher, layer by layer.
+        n_threads: of torch while it trains and repairs.
+    """
+
+    run: Path
+    settings: Settings
+    task: Task
+    space: SearchSpace
+    target: Target
+    ledger: Ledger
+    deadline: Deadline
+    progress: Progress
+    example: tuple[Tensor, ...]
+    calibration: tuple[Tensor, ...]
+    validation: ScoredSet
+    anchor: OrtRunner
+    teacher_cost: Cost
+    n_threads: int
+
+    def artifact_path(self, recipe: Recipe, rung: int) -> Path:
+        """Where a record's artifact lies."""
+        return self.run / ARTIFACTS / f"{recipe.digest}-r{rung}.onnx"
+
+    def seeded(self, *words: object) -> np.random.Generator:
+        """Randomness for one purpose: the same in a resumed run, whatever came before."""
+        text = repr((self.settings.seed, *words)).encode()
+        return np.random.default_rng(list(text))
+
+    def time(self, artifact: Artifact, earlier: tuple[Visit, ...] = ()) -> Latency:
+        """One more visit of an artifact, and the latency that all its visits show."""
+        runner = load(artifact, self.target, feed(self.example))
+        new = visit({"student": runner}, self.anchor, Plan())["student"]
+        return latency_of_visits(self, (*earlier, new))
+
+
+def latency_of_visits(bench: Workbench, visits: tuple[Visit, ...]) -> Latency:
+    """The latency that these visits show."""
+    generator = bench.seeded("interval", len(visits))
+    return latency_from_visits(visits, bench.target.label, environment(bench.target), generator)
+
+
+def calibration_inputs(task: Task, n: int, seed: int) -> tuple[Tensor, ...]:
+    """Training inputs drawn without replacement, (n, ...) each."""
+    generator = torch.Generator().manual_seed(seed)
+    n = min(n, len(task.data.train))
+    return task.data.train.take(torch.randperm(len(task.data.train), generator=generator)[:n]).inputs
+
+
+def teacher_record(
+    run: Path, task: Task, target: Target, example: tuple[Tensor, ...], validation: ScoredSet, settings: Settings
+) -> tuple[Record, OrtRunner]:
+    """Exports, checks, times and scores the teacher itself.
+
+    Its latency is timed against itself: the ratio's interval around 1 says what timing can tell apart here.
+    """
+    path = run / ARTIFACTS / "teacher.onnx"
+    path.parent.mkdir(exist_ok=True)
+    student = Student(task.teacher)
+    artifact = export_artifact(student, example, (), path)
+    parity(artifact, student, task.data.validation.first(N_PARITY).inputs)
+    anchor = load(artifact, target, feed(example))
+    again = load(artifact, target, feed(example))
+    visits = tuple(visit({"teacher": again}, anchor, Plan())["teacher"] for _ in range(N_TEACHER_VISITS))
+    generator = np.random.default_rng(settings.seed)
+    teacher_cost = cost(task.teacher, example)
+    record = Record(
+        recipe=Recipe(),
+        accuracy=score(task, artifact, validation),
+        latency=latency_from_visits(visits, target.label, environment(target), generator),
+        n_parameters=teacher_cost.n_parameters,
+        n_macs=teacher_cost.n_macs,
+        size_bytes=artifact.size_bytes,
+        artifact=str(path.relative_to(run)),
+        artifact_digest=artifact.digest,
+        seed=settings.seed,
+        note="the teacher",
+    )
+    return record, anchor

@@ -1,0 +1,191 @@
+"""The neighbourhood of a teacher: its sites, and the student of any recipe."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from search_spaces.channels import Channels
+from search_spaces.coupling import ChannelGroup, Unprunable, coupled_groups, first_line
+from search_spaces.depth import Depth, residual_blocks
+from search_spaces.factorize import Factorize
+from search_spaces.precision import Precision
+from search_spaces.recipe import Choice, Kind, Recipe, Site
+from search_spaces.removal import consumers_of, removal_order
+from search_spaces.repair import refit
+from search_spaces.statistics import Layer, Statistics, collect, n_groups
+from search_spaces.transform import Student, Transform
+
+ORDER: tuple[Kind, ...] = ("depth", "channels", "factorize", "precision")
+"""In which the transforms are applied: what is dropped is not cut, what is cut is factorised as it stands."""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchSpace:
+    """Sites of a teacher and how a recipe becomes a student.
+
+    Attributes:
+        teacher: in eval mode, never modified.
+        statistics: of the teacher on the calibration inputs.
+        transforms: in `ORDER`.
+        unprunable: groups that are left alone, and why.
+        blocked: site name to problem; recipes may not name these sites.
+    """
+
+    teacher: nn.Module
+    statistics: Statistics
+    transforms: Mapping[Kind, Transform]
+    unprunable: tuple[Unprunable, ...] = ()
+    blocked: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_teacher(
+        cls,
+        teacher: nn.Module,
+        calibration: tuple[Tensor, ...],
+        generator: torch.Generator,
+        kinds: Sequence[str] = ORDER,
+        precisions: tuple[str, ...] = ("float32", "int8"),
+    ) -> "SearchSpace":
+        """Finds the sites and, from one pass of calibration inputs, in what order channels go.
+
+        Args:
+            teacher: in eval mode.
+            calibration: (n_samples, ...) for each input of the network; a few hundred samples.
+            generator: draws the rows that the statistics keep.
+            kinds: which transforms to offer.
+            precisions: `float32` first.
+        """
+        grams: dict[str, Tensor] = {}
+
+        def add_gram(path: str, layer: Layer, rows: Tensor) -> None:
+            x = rows.view(len(rows), n_groups(layer), -1).transpose(0, 1)
+            grams[path] = x.transpose(1, 2) @ x / len(rows)
+
+        statistics = collect(teacher, calibration, generator, add_gram)
+        grams = {path: gram for path, gram in grams.items() if path in statistics.rows}
+        example = tuple(tensor[:2] for tensor in calibration)
+        groups, unprunable = coupled_groups(teacher, example) if "channels" in kinds else ([], [])
+        channels = _channels(teacher, groups, grams, unprunable)
+        transforms: dict[Kind, Transform] = {
+            "depth": Depth(tuple(residual_blocks(teacher, example))),
+            "channels": channels,
+            "factorize": Factorize.of(teacher),
+            "precision": Precision(precisions),
+        }
+        offered = {kind: transforms[kind] for kind in ORDER if kind in kinds}
+        space = cls(teacher, statistics, offered, tuple(unprunable))
+        return cls(teacher, statistics, offered, tuple(unprunable), space._failing_sites(example))
+
+    @classmethod
+    def skeleton(cls, teacher: nn.Module, example: tuple[Tensor, ...]) -> "SearchSpace":
+        """A space whose students have the right shapes and meaningless weights, for loading saved ones into.
+
+        Args:
+            teacher: in eval mode.
+            example: at least two samples of each input, of any values.
+        """
+        return cls.from_teacher(teacher, example, torch.Generator().manual_seed(0))
+
+    @cached_property
+    def sites(self) -> Mapping[str, Site]:
+        """By name, in a stable order."""
+        found = [site for transform in self.transforms.values() for site in transform.sites]
+        return {site.name: site for site in found if site.name not in self.blocked}
+
+    def build(self, recipe: Recipe, repair: bool = True) -> Student:
+        """The student of a recipe, in eval mode.
+
+        Args:
+            recipe: of this space's sites.
+            repair: refit the layers in closed form (`repair.refit`); without it the weights are plain slices.
+
+        Raises:
+            ValueError: a site or choice that this space does not have.
+        """
+        for name, choice in recipe.items():
+            site = self.sites.get(name)
+            if site is None or choice not in site.choices:
+                raise ValueError(f"this teacher has no site {name} with the choice {choice!r}")
+        student = Student(self.teacher)
+        for kind, transform in self.transforms.items():
+            names = {site.name for site in transform.sites}
+            choices = {name: choice for name, choice in recipe.items() if name in names}
+            if choices:
+                before, student = student.module, transform.apply(student, choices)
+                assert student.module is not before or kind == "precision"
+        if student.module is self.teacher:
+            student = student.with_module(copy.deepcopy(self.teacher))
+            return replace(student, calibration_outputs=self.statistics.outputs if repair else None)
+        if repair:
+            outputs = refit(student.module, self.statistics, student.keeps)
+            student = replace(student, calibration_outputs=outputs)
+        return student
+
+    def sample(self, generator: np.random.Generator, share_changed: float = 0.7) -> Recipe:
+        """A random recipe: each site is changed with this probability, to a choice drawn uniformly."""
+        recipe = Recipe()
+        for site in self.sites.values():
+            if generator.random() < share_changed:
+                recipe = recipe.replace(site, _draw(site.choices[1:], generator))
+        return recipe
+
+    def mutate(self, recipe: Recipe, generator: np.random.Generator, n_sites: int = 2) -> Recipe:
+        """The recipe with other choices, next to the present ones, at a few random sites."""
+        names = list(self.sites)
+        for index in generator.choice(len(names), size=min(n_sites, len(names)), replace=False):
+            site = self.sites[names[index]]
+            position = site.choices.index(recipe.get(site.name, site.unchanged))
+            near = [p for p in (position - 1, position + 1) if 0 <= p < len(site.choices)]
+            recipe = recipe.replace(site, site.choices[near[int(generator.integers(len(near)))]])
+        return recipe
+
+    def crossover(self, first: Recipe, second: Recipe, generator: np.random.Generator) -> Recipe:
+        """Each site's choice from one parent or the other."""
+        recipe = Recipe()
+        for site in self.sites.values():
+            parent = first if generator.random() < 0.5 else second
+            recipe = recipe.replace(site, parent.get(site.name, site.unchanged))
+        return recipe
+
+    def _failing_sites(self, example: tuple[Tensor, ...]) -> dict[str, str]:
+        """Sites whose last choice alone gives a network that does not run, or whose output has another shape."""
+        failing: dict[str, str] = {}
+        shape = self.statistics.outputs.shape[1:]
+        for site in self.sites.values():
+            if site.kind == "precision":
+                continue
+            student = self.build(Recipe().replace(site, site.choices[-1]), repair=False)
+            try:
+                with torch.no_grad():
+                    output = student.module(*example)
+            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+                failing[site.name] = first_line(error)
+                continue
+            if output.shape[1:] != shape:
+                failing[site.name] = f"the output's shape becomes {tuple(output.shape[1:])}"
+        return failing
+
+
+def _channels(
+    teacher: nn.Module, groups: Sequence[ChannelGroup], grams: Mapping[str, Tensor], unprunable: list[Unprunable]
+) -> Channels:
+    """Orders for every group that has a consumer with statistics; the others are added to `unprunable`."""
+    named, orders = {}, {}
+    for group in groups:
+        consumers = consumers_of(group, teacher, grams)
+        if not consumers:
+            unprunable.append(Unprunable(group.root, "the layers that consume it run more than once in a pass"))
+            continue
+        name = f"channels:{group.root}"
+        named[name] = group
+        orders[name], _ = removal_order(consumers, group.n_units)
+    return Channels(teacher, named, orders)
+
+
+def _draw(choices: Sequence[Choice], generator: np.random.Generator) -> Choice:
+    return choices[int(generator.integers(len(choices)))]

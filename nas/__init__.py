@@ -1,9 +1,9 @@
 """Understudy: from a trained PyTorch network and a latency budget to a measured front of faster students.
 
-    import nas
-    run = nas.search(teacher, (train, validation, test), latency_budget="40%", time_budget="10m")
-    run.front.frame()                                    # pandas
-    run.export(run.front.pick("fastest", max_accuracy_drop=0.01), "student.onnx")
+import nas
+run = nas.search(teacher, (train, validation, test), latency_budget="40%", time_budget="10m")
+run.front.frame()                                    # pandas
+run.export(run.front.pick("fastest", max_accuracy_drop=0.01), "student.onnx")
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nas.run import Run, resume, search
 
 __all__ = ["Run", "UserError", "load_student", "resume", "search"]
-_HOMES = {name: "nas.run" for name in ("Run", "resume", "search")} | {
+_HOMES = dict.fromkeys(("Run", "resume", "search"), "nas.run") | {
     "UserError": "nas.errors",
     "load_student": "nas.export",
 }

@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("--seed", type=int, help="of everything random (default 0)")
     find.add_argument("--n-threads", type=int, help="of one inference (default 1)")
     find.add_argument("--training-threads", type=int, help="default: all cores of this process")
-    find.add_argument("--n-calibration", type=int, help="inputs for repair and int8 ranges (default 512)")
+    find.add_argument("--n-calibration", type=int, help="inputs for repair and int8 ranges (default 256)")
     find.add_argument("--precision", help="float32,int8 (default) or float32")
     find.add_argument("--transforms", help="of channels,depth,factorize,precision (default: all)")
     find.add_argument("--quiet", action="store_true", default=None, help="no progress")
@@ -124,7 +124,9 @@ def _export(options: argparse.Namespace) -> int:
         latency_budget_ratio=budget.ratio if budget else None,
     )
     path = run.export(record, options.out, options.format)
-    print(f"{record.id} written to {path} ({path.stat().st_size / 1024:.0f} KiB, SHA-256 {record.artifact_digest[:16]}…)")
+    print(
+        f"{record.id} written to {path} ({path.stat().st_size / 1024:.0f} KiB, SHA-256 {record.artifact_digest[:16]}…)"
+    )
     return 0
 
 

@@ -52,7 +52,7 @@ class Settings:
     seed: int = 0
     n_threads: int = 1
     training_threads: int = 0
-    n_calibration: int = 512
+    n_calibration: int = 256
     precision: tuple[str, ...] = PRECISIONS
     transforms: tuple[str, ...] = TRANSFORMS
     quiet: bool = False

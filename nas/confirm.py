@@ -4,6 +4,8 @@ test set, all through the very file that is shipped."""
 from collections.abc import Sequence
 from dataclasses import replace
 
+from safetensors.torch import load_file
+
 from latency_models.latency import Visit
 from latency_models.onnxruntime_backend import load
 from latency_models.timing import Plan, visit
@@ -14,7 +16,6 @@ from nas.front import front_of
 from nas.record import Record
 from nas.rungs import beat, weights_path
 from nas.workbench import N_PARITY, Workbench, latency_of_visits
-from safetensors.torch import load_file
 from search_spaces.transform import Student
 
 N_VISITS = 3

@@ -5,6 +5,7 @@ twice. Time is divided by shares of the budget; what a phase leaves over goes to
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from nas.files import FullDiskStops
 from nas.ledger import Ledger, study_url
 from nas.progress import Progress
 from nas.record import Record
-from nas.rungs import PER_LEVEL, SHORT_SHARE, beat, levels, promising, train, weights_path
+from nas.rungs import beat, levels, spread, train, weights_path
 from nas.strategies.designs import designs
 from nas.strategies.explore import enqueue, explore, open_study
 from nas.strategies.planner import sweep
@@ -37,8 +38,18 @@ from search_spaces.space import SearchSpace
 PROFILE_UNTIL, EXPLORE_UNTIL, TRAIN_UNTIL = 0.15, 0.27, 0.92
 """Shares of the time budget at which a phase hands over at the latest."""
 N_VALIDATION = 5000
+N_SCREENING = 2000
+"""Validation samples that repaired students are scored on; trained ones see all of them."""
+N_PROBE, PROBE_ROWS = 128, 2048
 N_CHECK = 2000
 N_FINALISTS = 14
+SHORT_SHARE = 0.35
+"""Of the training time for the short distillations; the rest is for the long ones."""
+N_SHORT, N_LONG = 12, 6
+MIN_SHORT_S, MIN_LONG_S = 4.0, 12.0
+"""Fewer students are trained where there is less time than this for each."""
+REPORT_S = 3.0
+"""Seconds that tables, plots and page take."""
 BUDGETS = (1.4, 1.0, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.2, 0.17, 0.14)
 """Latencies that recipes are planned for, as shares of the budget."""
 DEPTH_DISCOUNTS = (1.0, 0.2)
@@ -55,17 +66,18 @@ def open_workbench(
     target = Target(n_threads=settings.n_threads)
     example = task.data.example
     validation = ScoredSet.of(task, task.data.validation.first(N_VALIDATION))
+    started_s = deadline.elapsed_s()
     record, anchor = teacher_record(run, task, target, example, validation, settings)
+    teacher_score_s = deadline.elapsed_s() - started_s
     if ledger.get(Recipe(), 0) is None:
         ledger.put(record)
     calibration = calibration_inputs(task, settings.n_calibration, settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    space = SearchSpace.from_teacher(
-        task.teacher, calibration, generator, settings.transforms, settings.precision
-    )
+    space = SearchSpace.from_teacher(task.teacher, calibration, generator, settings.transforms, settings.precision)
     return Workbench(
-        run, settings, task, space, target, ledger, deadline, progress, example, calibration, validation, anchor,
-        cost(task.teacher, example), n_threads,
+        run, settings, task, space, target, ledger, deadline, progress, example, calibration, validation,
+        ScoredSet(validation.split.first(N_SCREENING), validation.reference[:N_SCREENING]), anchor,
+        cost(task.teacher, example), n_threads, teacher_score_s,
     )  # fmt: skip
 
 
@@ -100,7 +112,9 @@ def _time_is_before(bench: Workbench, share: float) -> bool:
 
 def _losses(bench: Workbench) -> dict[str, dict[Choice, float]]:
     """What each choice loses alone."""
-    todo = list(probes(bench.space))
+    generator = torch.Generator().manual_seed(bench.settings.seed)
+    space = bench.space.thinned(N_PROBE, PROBE_ROWS, generator)
+    todo = list(probes(space))
     bench.progress.phase("measuring what each choice loses", len(todo))
     classifier = is_classifier(bench.task, bench.space.statistics.outputs)
     found: dict[str, dict[Choice, float]] = {}
@@ -111,7 +125,7 @@ def _losses(bench: Workbench) -> dict[str, dict[Choice, float]]:
         if value is None:
             if not _time_is_before(bench, 0.6 * PROFILE_UNTIL) and site.name in found:
                 continue
-            value = probe(bench.space, site, choice, classifier)
+            value = probe(space, site, choice, classifier)
             value = value if math.isfinite(value) else 1e9
             bench.ledger.set_fact(key, value)
         found.setdefault(site.name, {})[choice] = float(value)
@@ -200,11 +214,9 @@ def _train(bench: Workbench) -> None:
         return
     lesson = _lesson(bench)
     wanted = levels(budget_ratio(bench))
-    short: list[Recipe] = [Recipe.from_json(text) for text in bench.ledger.get_fact("short") or []]
-    if not short:
-        for level in wanted:
-            short += promising(_rung(bench, 0), level, PER_LEVEL, short)
-        bench.ledger.set_fact("short", [recipe.to_json() for recipe in short])
+    time_s = end_s - bench.deadline.elapsed_s()
+    n_short = max(2, min(N_SHORT, int(SHORT_SHARE * time_s / MIN_SHORT_S)))
+    short = _remembered(bench, "short", lambda: spread(_rung(bench, 0), wanted, n_short))
     if not short:
         return
     bench.progress.phase("short distillation", len(short))
@@ -214,11 +226,8 @@ def _train(bench: Workbench) -> None:
     bench.ledger.set_fact("short_s", seconds)
     for architecture in short:
         _report(bench, train(bench, lesson, architecture, 1, seconds, "short distillation"))
-    chosen: list[Recipe] = [Recipe.from_json(text) for text in bench.ledger.get_fact("long") or []]
-    if not chosen:
-        for level in wanted:
-            chosen += promising(_rung(bench, 1), level, 1, chosen)
-        bench.ledger.set_fact("long", [recipe.to_json() for recipe in chosen])
+    n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / MIN_LONG_S)))
+    chosen = _remembered(bench, "long", lambda: spread(_rung(bench, 1), wanted, n_long))
     bench.progress.phase("long distillation", len(chosen))
     for position, architecture in enumerate(chosen):
         left_s = end_s - bench.deadline.elapsed_s()
@@ -227,6 +236,15 @@ def _train(bench: Workbench) -> None:
         seconds = left_s / (len(chosen) - position)
         _report(bench, train(bench, lesson, architecture, 2, 0.97 * seconds, "long distillation"))
     bench.ledger.set_fact("trained", True)
+
+
+def _remembered(bench: Workbench, key: str, choose: Callable[[], list[Recipe]]) -> list[Recipe]:
+    """A choice of architectures that is made once a run."""
+    known = bench.ledger.get_fact(key)
+    if known is None:
+        known = [recipe.to_json() for recipe in choose()]
+        bench.ledger.set_fact(key, known)
+    return [Recipe.from_json(text) for text in known]
 
 
 def _lesson(bench: Workbench) -> Lesson:
@@ -247,10 +265,20 @@ def _confirm(bench: Workbench) -> None:
     if bench.ledger.get_fact("confirmed"):
         return
     tested = [r for r in bench.ledger.records() if r.test_accuracy is not None and r.recipe]
-    members = finalists(bench.ledger.records(), teacher, N_FINALISTS)
+    members = finalists(bench.ledger.records(), teacher, _n_affordable(bench))
     bench.progress.phase("confirming the front", len(members))
     confirm(bench, [m for m in members if m.id not in {t.id for t in tested}], teacher)
     bench.ledger.set_fact("confirmed", True)
+
+
+def _n_affordable(bench: Workbench) -> int:
+    """How many members can be confirmed in the time that is left, by what scoring has cost so far."""
+    scored = [r for r in bench.ledger.records() if r.ok and r.recipe and r.rung]
+    per_sample_s = bench.teacher_score_s / len(bench.validation.split)
+    share = max((r.latency.ratio for r in scored if r.latency), default=0.5)
+    each_s = 1.5 + share * per_sample_s * len(bench.task.data.test)
+    left_s = bench.deadline.left_s() - REPORT_S - per_sample_s * len(bench.task.data.test)
+    return max(3, min(N_FINALISTS, int(left_s / each_s)))
 
 
 def _rung(bench: Workbench, rung: int) -> list[Record]:

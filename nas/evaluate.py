@@ -36,7 +36,12 @@ def precisions(bench: Workbench) -> tuple[str, ...]:
 
 
 def evaluate(
-    bench: Workbench, recipe: Recipe, rung: int = 0, student: Student | None = None, train_s: float = 0.0, note: str = ""
+    bench: Workbench,
+    recipe: Recipe,
+    rung: int = 0,
+    student: Student | None = None,
+    train_s: float = 0.0,
+    note: str = "",
 ) -> Record:
     """Scores a recipe and writes its record to the ledger; what the ledger knows already is returned from there.
 
@@ -70,17 +75,18 @@ def _scored(bench: Workbench, blank: Record, student: Student) -> Record:
     difference = parity(artifact, student, bench.validation.split.first(N_PARITY).inputs)
     below = bench.ledger.get(blank.recipe, blank.rung - 1) if blank.rung else None
     earlier = below.latency.visits if below is not None and below.latency is not None else ()
+    on = bench.validation if blank.rung else bench.screening
     price = cost(student.module, bench.example)
     return replace(
         blank,
-        accuracy=score(bench.task, artifact, bench.validation, bench.n_threads),
+        accuracy=score(bench.task, artifact, on, bench.n_threads),
         latency=bench.time(artifact, earlier),
         n_parameters=price.n_parameters,
         n_macs=price.n_macs,
         size_bytes=artifact.size_bytes,
         artifact=str(path.relative_to(bench.run)),
         artifact_digest=artifact.digest,
-        environment={"parity": f"{difference:.3g}"},
+        environment={"parity": f"{difference:.3g}", "n_validation": str(len(on.split))},
     )
 
 

@@ -22,6 +22,8 @@ from search_spaces.space import SearchSpace
 from search_spaces.transform import Student
 
 OPSET = 17
+N_QUANTIZE = 128
+"""Calibration inputs that int8 ranges are taken from."""
 FLOAT32_TOLERANCE = 1e-3
 """Largest difference between the artifact's and the module's outputs, as a share of the largest output."""
 
@@ -61,7 +63,9 @@ def onnx_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def export_artifact(student: Student, example: tuple[Tensor, ...], calibration: tuple[Tensor, ...], path: Path) -> Artifact:
+def export_artifact(
+    student: Student, example: tuple[Tensor, ...], calibration: tuple[Tensor, ...], path: Path
+) -> Artifact:
     """Writes the student's artifact in its precision.
 
     Args:
@@ -80,12 +84,14 @@ def export_artifact(student: Student, example: tuple[Tensor, ...], calibration: 
     float32_path = path.with_suffix(".float32.onnx")
     try:
         float32_path.write_bytes(content)
-        return quantize_int8(float32_path, path, feed(calibration))
+        return quantize_int8(float32_path, path, feed(tuple(tensor[:N_QUANTIZE] for tensor in calibration)))
     finally:
         float32_path.unlink(missing_ok=True)
 
 
-def run_artifact(artifact: Artifact, inputs: tuple[Tensor, ...], n_threads: int = 1, n_batch: int = 128) -> NDArray[np.float32]:
+def run_artifact(
+    artifact: Artifact, inputs: tuple[Tensor, ...], n_threads: int = 1, n_batch: int = 128
+) -> NDArray[np.float32]:
     """Outputs (n, ...) of the artifact on all samples, in batches."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads

@@ -122,7 +122,9 @@ class Run:
             latency_budget_ratio=self.budget_ratio,
         )
 
-    def export(self, record: Record, out: Path | str, format: Format | None = None, teacher: nn.Module | None = None) -> Path:
+    def export(
+        self, record: Record, out: Path | str, format: Format | None = None, teacher: nn.Module | None = None
+    ) -> Path:
         """Writes a student as a file.
 
         Args:
@@ -145,7 +147,9 @@ class Run:
             return self._export_onnx(record, out)
         weights = self.folder / STUDENTS / f"{record.id}.safetensors"
         if kind in ("safetensors", "pt2") and not weights.is_file():
-            raise UserError(f"{record.id} was not confirmed, so its weights were not kept.", "Choose a student of the front.")
+            raise UserError(
+                f"{record.id} was not confirmed, so its weights were not kept.", "Choose a student of the front."
+            )
         if kind == "safetensors":
             shutil.copyfile(weights, out)
             return out
@@ -225,7 +229,9 @@ def start(
     """A fresh run with these settings."""
     deadline = deadline or Deadline(settings.time_budget_s)
     if settings.out is not None and (settings.out / LEDGER_FILE).exists():
-        raise UserError(f"{settings.out} holds a run already.", f"Go on with `nas resume {settings.out}`, or name another.")
+        raise UserError(
+            f"{settings.out} holds a run already.", f"Go on with `nas resume {settings.out}`, or name another."
+        )
     progress = _progress(settings, deadline, style)
     with progress:
         task = task or _task_of(settings, progress, loss, metric)
@@ -360,7 +366,9 @@ def run_facts(
         "seed": str(settings.seed),
         "left alone": refused or "nothing",
         "processor": environment(target).get("processor", platform.processor()),
-        "versions": f"Python {platform.python_version()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}",
+        "versions": (
+            f"Python {platform.python_version()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
+        ),
     }
 
 

@@ -16,10 +16,6 @@ from search_spaces.transform import Student
 
 LEVELS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17)
 """Latencies that students are trained for, as shares of the budget: the front is wanted below it too."""
-PER_LEVEL = 2
-"""Architectures of each level that get the short distillation."""
-SHORT_SHARE = 0.35
-"""Of the training time; the rest is for the long ones."""
 
 
 def weights_path(bench: Workbench, architecture: Recipe, rung: int) -> Path:
@@ -52,6 +48,21 @@ def promising(records: Iterable[Record], level: float, n: int, taken: Sequence[R
         architecture = architecture_of(record.recipe)
         if architecture not in found and architecture not in taken and architecture:
             found.append(architecture)
+    return found[:n]
+
+
+def spread(records: Sequence[Record], wanted: Sequence[float], n: int) -> list[Recipe]:
+    """Up to n architectures over these latencies, the best of each level first, then the second best of each.
+
+    A level that nothing reaches leaves its places to the others.
+    """
+    found: list[Recipe] = []
+    grown = True
+    while grown and len(found) < n:
+        before = len(found)
+        for level in wanted:
+            found += promising(records, level, 1, found)
+        grown = len(found) > before
     return found[:n]
 
 

@@ -44,9 +44,11 @@ class Workbench:
         example: one sample of each input, batch axis 1.
         calibration: (n, ...) training inputs that repair and quantisation see.
         validation: what candidates are scored on.
+        screening: the part of it that repaired students are scored on.
         anchor: the teacher's artifact, loaded; every timing is interleaved with it.
         teacher_cost: the teacher, layer by layer.
         n_threads: of torch while it trains and repairs.
+        teacher_score_s: seconds that exporting, timing and scoring the teacher took.
     """
 
     run: Path
@@ -60,9 +62,11 @@ class Workbench:
     example: tuple[Tensor, ...]
     calibration: tuple[Tensor, ...]
     validation: ScoredSet
+    screening: ScoredSet
     anchor: OrtRunner
     teacher_cost: Cost
     n_threads: int
+    teacher_score_s: float
 
     def artifact_path(self, recipe: Recipe, rung: int) -> Path:
         """Where a record's artifact lies."""

@@ -1,27 +1,27 @@
-"""Which channels must be cut together: torch-pruning's dependency graph behind guards.
+"""Which channels must be cut together: those that reach the same features of some layer.
 
-torch-pruning can be a silent no-op, follow a wrong index or crash on a hard-coded view. So nothing of it is believed:
-its groups are only proposals, the cutting is our own (`slicing.py`), and `verify` keeps a group only where cutting
-it gives exactly what zeroing the same channels at their consumers gives.
+`tracing.py` finds what each channel reaches; whatever is connected that way makes a unit. Tracing may be wrong about
+a network that treats channels by number, so nothing of it is believed: `verify` keeps a group only where cutting half
+of it gives exactly what zeroing the same channels at their consumers gives.
 """
 
 import copy
-import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
-import torch_pruning
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from search_spaces.sharing import shares_weights
-from search_spaces.slicing import SLICEABLE, Keep, is_depthwise, n_features, slice_modules
+from search_spaces.slicing import SLICEABLE, Keep, n_features, slice_modules
+from search_spaces.tracing import Axis, Side, Trace, trace_channels
 
-Side = Literal["in", "out"]
+Feature = tuple[str, Side, int]
+Unit = dict[Axis, list[int]]
 _TRACING_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, KeyError, IndexError, AssertionError)
 
 
@@ -78,86 +78,104 @@ def coupled_groups(teacher: nn.Module, example: tuple[Tensor, ...]) -> tuple[lis
         example: one input tensor for each argument of `forward`, batch axis first.
 
     Returns:
-        The groups that can be cut, and those that cannot with the reason.
+        The groups that can be cut, in the order in which their roots run, and those that cannot with the reason.
     """
-    model = copy.deepcopy(teacher).eval()
-    model.requires_grad_(True)  # torch-pruning finds nothing in a frozen model, without a word
-    paths = {module: path for path, module in model.named_modules()}
-    groups: list[ChannelGroup] = []
-    refused: list[Unprunable] = []
     try:
-        with warnings.catch_warnings(), torch.enable_grad():
-            warnings.simplefilter("ignore")
-            graph = torch_pruning.DependencyGraph().build_dependency(model, example, verbose=False)
-            proposals = list(graph.get_all_groups())
+        traces = trace_channels(teacher, example)
     except _TRACING_ERRORS as error:
-        return [], [Unprunable("(whole network)", f"torch-pruning cannot trace it: {first_line(error)}")]
-    tied = shares_weights(model)
-    for proposal in proposals:
-        root = paths[proposal[0].dep.target.module]
-        found = _read(proposal, root, paths, tied)
+        return [], [Unprunable("(whole network)", f"its channels cannot be traced ({first_line(error)})")]
+    groups: list[ChannelGroup] = []
+    refused: dict[Unprunable, None] = {}
+    problems = _problems(teacher, traces)
+    roots: set[str] = set()
+    for units in _alike(_units(teacher, traces), traces):
+        root = next(path for path in traces if (path, "out") in units[0])
+        problem = next((problems[axis] for axis in units[0] if axis in problems), None)
+        found = Unprunable(root, problem) if problem else _group(root, units)
         if isinstance(found, ChannelGroup):
-            problem = verify(teacher, found, example)
-            found = Unprunable(root, problem) if problem else found
+            mismatch = verify(teacher, found, example)
+            if mismatch or root in roots:
+                found = Unprunable(root, mismatch or "its channels do not all go the same way")
         if isinstance(found, ChannelGroup):
             groups.append(found)
+            roots.add(root)
         else:
-            refused.append(found)
-    return groups, refused
+            refused[found] = None
+    return groups, list(refused)
 
 
-def _read(
-    proposal: Iterable[object], root: str, paths: Mapping[nn.Module, str], tied: Set[str]
-) -> ChannelGroup | Unprunable:
-    """torch-pruning's group in our words."""
-    features: dict[tuple[str, Side], dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    n_conv_groups = 1
-    for item in proposal.items:  # type: ignore[attr-defined]
-        module = item.dep.target.module
-        if isinstance(module, nn.Parameter):
-            return Unprunable(root, f"the parameter {item.dep.target.name} is used outside of any module")
-        path = paths.get(module)
-        if path is None:
-            continue  # an operation without weights
-        if not isinstance(module, SLICEABLE):
-            return Unprunable(root, f"{path} is a {type(module).__name__}, which cannot be cut")
-        if "weight" not in module._parameters:
-            return Unprunable(root, f"the weight of {path} is computed from other parameters")
-        if path in tied:
-            return Unprunable(root, f"{path} shares its weights with another layer")
-        if isinstance(module, nn.PReLU) and module.num_parameters == 1:
+def _problems(teacher: nn.Module, traces: Mapping[str, Trace]) -> dict[Axis, str]:
+    """By axis, why none of its features may be cut."""
+    layers = {path: f"{path} shares its weights with another layer" for path in shares_weights(teacher)}
+    for path, module in teacher.named_modules():
+        if isinstance(module, SLICEABLE) and "weight" not in module._parameters:
+            layers[path] = f"the weight of {path} is computed from other parameters"
+    sides: tuple[Side, Side] = ("in", "out")
+    axes: dict[Axis, str] = {(path, side): problem for path, problem in layers.items() for side in sides}
+    return {(path, "out"): trace.problem for path, trace in traces.items() if trace.problem} | axes
+
+
+def _units(teacher: nn.Module, traces: Mapping[str, Trace]) -> list[Unit]:
+    """The smallest sets of features that can only go together: connected components of what the traces connect."""
+    parents: dict[Feature, Feature] = {}
+
+    def find(feature: Feature) -> Feature:
+        parent = parents.setdefault(feature, feature)
+        while parent != feature:
+            parents[feature] = parents.setdefault(parent, parent)
+            feature, parent = parent, parents[parent]
+        return feature
+
+    for path, trace in traces.items():
+        for channel in range(trace.n_channels):
+            find((path, "out", channel))
+        for (other, side), pairs in trace.hits.items():
+            for feature, channel in pairs:
+                parents[find((other, side, feature))] = find((path, "out", channel))
+    for path in traces:
+        layer = teacher.get_submodule(path)
+        if not isinstance(layer, _ConvNd) or layer.groups == 1:
             continue
-        is_in = item.dep.handler.__name__ == "prune_in_channels"
-        side: Side = "in" if is_in and not _carries(module) else "out"
-        if isinstance(module, nn.modules.conv._ConvNd) and module.groups > 1 and not is_depthwise(module):
-            n_conv_groups = max(n_conv_groups, module.groups)
-        for index, root_index in zip(item.idxs, item.root_idxs, strict=True):
-            features[path, side][root_index].add(index)
-    n_channels = len(features[root, "out"])
-    if n_channels % n_conv_groups or n_channels // n_conv_groups < 2:
-        return Unprunable(root, f"{n_channels} channels cannot be cut evenly over {n_conv_groups} convolution groups")
-    n_units = n_channels // n_conv_groups
-    members = []
-    for (path, side), by_root in features.items():
-        rows = [sorted(set().union(*(by_root[u + k * n_units] for k in range(n_conv_groups)))) for u in range(n_units)]
-        if len({len(row) for row in rows}) != 1:
-            return Unprunable(root, f"the channels of {path} do not correspond evenly")
-        if rows[0]:
-            members.append(Member(path, side, np.array(rows, dtype=np.int64)))
-    group = ChannelGroup(root, n_channels, n_units, tuple(members))
-    if not group.consumers:
-        return Unprunable(root, "its channels are the network's output")
-    return group
+        sides: tuple[Side, Side] = ("in", "out")
+        for side in sides:
+            n_inner = n_features(layer, side) // layer.groups
+            for index in range(n_inner, n_features(layer, side)):  # every group keeps the same ones of its own
+                parents[find((path, side, index))] = find((path, side, index % n_inner))
+    units: dict[Feature, Unit] = defaultdict(lambda: defaultdict(list))
+    for path, side, index in sorted(parents):
+        units[find((path, side, index))][path, side].append(index)
+    return list(units.values())
+
+
+def _alike(units: Iterable[Unit], traces: Mapping[str, Trace]) -> list[list[Unit]]:
+    """Units that touch the same axes in the same way, together; in the order in which their first layers run."""
+    order = {path: position for position, path in enumerate(traces)}
+    alike: dict[tuple[tuple[Axis, int], ...], list[Unit]] = defaultdict(list)
+    for unit in units:
+        if any(side == "out" and path in order for path, side in unit):
+            alike[tuple((axis, len(indices)) for axis, indices in unit.items())].append(unit)
+
+    def first(same: list[Unit]) -> tuple[int, int]:
+        made = ((path, indices[0]) for (path, side), indices in same[0].items() if side == "out" and path in order)
+        return min((order[path], index) for path, index in made)
+
+    return sorted(alike.values(), key=first)
+
+
+def _group(root: str, units: list[Unit]) -> ChannelGroup | Unprunable:
+    axes = list(units[0])
+    if len(units) < 2:
+        return Unprunable(root, "other layers mix its channels (a normalisation or a sum over channels, for instance)")
+    if not any(side == "in" for _, side in axes):
+        return Unprunable(root, "no layer reads its channels")
+    ordered = sorted(units, key=lambda unit: unit[root, "out"])
+    members = tuple(Member(*axis, np.array([unit[axis] for unit in ordered], dtype=np.int64)) for axis in axes)
+    return ChannelGroup(root, len(units) * len(units[0][root, "out"]), len(units), members)
 
 
 def first_line(error: Exception) -> str:
     """An error's message up to the first line break; its type where it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _carries(module: nn.Module) -> bool:
-    """Whether a channel that goes in comes out as the same channel."""
-    return is_depthwise(module) or not isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
 
 
 def keep_map(groups: Mapping[ChannelGroup, NDArray[np.int64]], teacher: nn.Module) -> dict[str, Keep]:
@@ -196,7 +214,7 @@ def verify(teacher: nn.Module, group: ChannelGroup, example: tuple[Tensor, ...])
         weight = layer.weight
         assert isinstance(weight, Tensor)
         columns = torch.from_numpy(member.features[gone].ravel())
-        if isinstance(layer, nn.modules.conv._ConvNd) and layer.groups > 1:
+        if isinstance(layer, _ConvNd) and layer.groups > 1:
             width = weight.shape[1]
             per_group = weight.shape[0] // layer.groups
             for column in columns.tolist():

@@ -13,6 +13,7 @@ from search_spaces.sharing import reaches_outside, set_submodule
 from search_spaces.transform import Student, Transform
 
 KEEP, DROP = "keep", "drop"
+STEP = 0.25
 
 
 @torch.no_grad()
@@ -61,9 +62,10 @@ def _passes_input(module: nn.Module, inputs: Tensor) -> bool:
         inner._forward_hooks.clear()
     for parameter in silent.parameters():
         parameter.zero_()
-    # Activations let small (ReLU6) or large (GELU) positive values through as they are.
+    # Activations let a small step through as it is, at small (ReLU6) or at large positive values (GELU).
     for probe in (inputs.abs() + 0.5, inputs.abs() + 10):
-        if float(torch.isclose(silent(probe), probe, rtol=1e-3, atol=0).float().mean()) > 0.5:
+        moved = silent(probe + STEP) - silent(probe)
+        if float(((moved - STEP).abs() < 0.02 * STEP).float().mean()) > 0.5:
             return True
     return False
 
@@ -87,5 +89,5 @@ class Depth(Transform):
         module = copy.deepcopy(student.module)
         for name, choice in choices.items():
             if choice == DROP:
-                set_submodule(module, name.removeprefix("depth:"), nn.Identity())
+                set_submodule(module, name.removeprefix("depth:"), nn.Identity().eval())
         return student.with_module(module)

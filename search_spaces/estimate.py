@@ -11,13 +11,13 @@ from torch.nn.modules.conv import _ConvNd
 
 from search_spaces.channels import Channels
 from search_spaces.cost import Cost, LayerCost, conv_kind, cost
-from search_spaces.coupling import Side
 from search_spaces.depth import DROP
 from search_spaces.factorize import DENSE
 from search_spaces.ranks import Factor, Pair, factors_of, saves
 from search_spaces.recipe import Choice, Recipe, Site
 from search_spaces.repair import LAST_FACTOR
 from search_spaces.space import SearchSpace
+from search_spaces.tracing import Side
 from search_spaces.weights import Weights, tied_parameters, weights_of
 
 Axis = tuple[str, Side]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from search_spaces.ranks import factors_of, saves
 from search_spaces.recipe import Choice, Kind, Site
@@ -70,7 +71,12 @@ class Factorize(Transform):
     def of(cls, teacher: nn.Module) -> "Factorize":
         """For every layer of the teacher that has something to gain and shares its weights with no other."""
         tied = shares_weights(teacher)
-        options = {path: factorizable(module) for path, module in teacher.named_modules() if path and path not in tied}
+        options = {
+            path: factorizable(module)
+            for path, module in teacher.named_modules()
+            # nn.MultiheadAttention reads the weight of its output projection; it never calls that layer.
+            if path and path not in tied and not isinstance(module, NonDynamicallyQuantizableLinear)
+        }
         return cls({path: choices for path, choices in options.items() if len(choices) > 1})
 
     @property

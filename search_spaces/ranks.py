@@ -71,7 +71,8 @@ def saves(choice: str, n_in: int, n_out: int, kernel: Pair = (1, 1), stride: Pai
 
 
 def _rank(fraction: float, largest: int) -> int:
-    """A multiple of 8 where there is room for one; from 1 to `largest` for a fraction up to 1."""
+    """A share of the largest rank: a multiple of 8 where there is room for one, at least 1; not rounded from 1 up."""
     rank = fraction * largest
-    rounded = max(1, round(rank / 8) * 8 if rank >= 12 else round(rank))
-    return min(rounded, largest) if fraction <= 1 else rounded
+    if fraction >= 1:
+        return round(rank)
+    return min(largest, max(1, round(rank / 8) * 8 if rank >= 12 else round(rank)))

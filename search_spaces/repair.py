@@ -18,6 +18,8 @@ from search_spaces.statistics import LAYERS, Layer, LayerRows, Statistics, input
 
 RIDGE = 3e-3
 """Pull towards the inherited weights, as a share of the mean diagonal of the inputs' covariance."""
+UNCHANGED = 1e-4
+"""A layer whose answers differ from the teacher's by less than this share is left as it is."""
 LAST_FACTOR = "last"
 """Name of the child that answers for a factorised layer."""
 
@@ -75,8 +77,10 @@ def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor) -> None:
     if layer.bias is not None:
         x_mean, y_mean = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
         x, y = x - x_mean, y - y_mean
-    gram = x.transpose(1, 2) @ x / len(inputs)
     residual = y - x @ weight.transpose(1, 2)
+    if float(residual.square().mean()) < UNCHANGED**2 * float(y.square().mean()):
+        return
+    gram = x.transpose(1, 2) @ x / len(inputs)
     cross = x.transpose(1, 2) @ residual / len(inputs)
     ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-8
     gram.diagonal(dim1=1, dim2=2).add_(ridge[:, None])

@@ -91,6 +91,11 @@ class SearchSpace:
         """
         return cls.from_teacher(teacher, example, torch.Generator().manual_seed(0))
 
+    def thinned(self, n_samples: int, max_rows: int, generator: torch.Generator) -> "SearchSpace":
+        """The same space with statistics of fewer samples and rows: students are repaired faster and less well."""
+        inputs = tuple(tensor[:n_samples] for tensor in self.statistics.inputs)
+        return replace(self, statistics=collect(self.teacher, inputs, generator, max_rows=max_rows))
+
     @cached_property
     def sites(self) -> Mapping[str, Site]:
         """By name, in a stable order."""

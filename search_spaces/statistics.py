@@ -57,6 +57,7 @@ def collect(
     inputs: tuple[Tensor, ...],
     generator: torch.Generator,
     visit: Callable[[str, Layer, Tensor], None] | None = None,
+    max_rows: int = MAX_ROWS,
 ) -> Statistics:
     """Runs the teacher once over the calibration inputs.
 
@@ -65,6 +66,7 @@ def collect(
         inputs: (n_samples, ...) each.
         generator: draws the positions.
         visit: called with (path, layer, rows of inputs (n_rows, n_features)) at a layer's first run.
+        max_rows: of one layer.
     """
     tied = shares_weights(teacher)
     rows: dict[str, LayerRows] = {}
@@ -77,7 +79,7 @@ def collect(
             if calls[path] > 1 or not isinstance(layer, LAYERS):
                 rows.pop(path, None)
                 return
-            rows[path] = _draw(layer, output, generator)
+            rows[path] = _draw(layer, output, generator, max_rows)
             if visit is not None:
                 visit(path, layer, input_rows(layer, args[0], rows[path].samples, rows[path].positions))
 
@@ -94,10 +96,10 @@ def collect(
     return Statistics(inputs, outputs, rows)
 
 
-def _draw(layer: Layer, output: Tensor, generator: torch.Generator) -> LayerRows:
+def _draw(layer: Layer, output: Tensor, generator: torch.Generator, max_rows: int) -> LayerRows:
     flat = _positions_last(layer, output)  # (n_samples, n_positions, n_outputs)
     n_samples, n_positions, _ = flat.shape
-    n_wanted = min(n_samples * n_positions, MAX_ROWS, max(2048, ROWS_PER_FEATURE * layer.weight[0].numel()))
+    n_wanted = min(n_samples * n_positions, max_rows, max(2048, ROWS_PER_FEATURE * layer.weight[0].numel()))
     drawn = torch.randperm(n_samples * n_positions, generator=generator)[:n_wanted]
     samples, positions = drawn // n_positions, drawn % n_positions
     return LayerRows(samples, positions, flat[samples, positions].clone())

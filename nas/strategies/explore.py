@@ -37,7 +37,9 @@ def ask(study: optuna.Study, sites: Sequence[Site]) -> tuple[optuna.Trial, Recip
     trial = study.ask()
     recipe = Recipe()
     for site in sites:
-        recipe = recipe.replace(site, trial.suggest_categorical(site.name, list(site.choices)))
+        choice = trial.suggest_categorical(site.name, list(site.choices))
+        assert isinstance(choice, str | int)  # what went in comes out
+        recipe = recipe.replace(site, choice)
     return trial, recipe
 
 
@@ -70,8 +72,8 @@ def explore(
 
     Trials that a killed process left open are closed first: their records, if any, are in the ledger.
     """
-    for trial in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    for left_open in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(left_open.number, state=optuna.trial.TrialState.FAIL)
     while go_on():
         trial, recipe = ask(study, sites)
         record = evaluate(recipe)

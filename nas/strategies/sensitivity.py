@@ -86,5 +86,3 @@ def _between(width: int, full: int, points: list[tuple[int, float]]) -> float | 
             return math.exp((1 - share) * math.log(max(lower[1], 1e-7)) + share * math.log(max(upper[1], 1e-7)))
         upper = point
     return None
-
-

@@ -34,7 +34,9 @@ def main() -> None:
         start_s = time.perf_counter()
         run = nas.search(task, latency_budget=latency_budget, time_budget=budget, out=folder, seed=options.seed)
         wall_s = time.perf_counter() - start_s
-        print(run.front.frame()[["id", "accuracy", "latency_ratio", "ratio_high", "precision", "size_bytes"]].to_string())
+        print(
+            run.front.frame()[["id", "accuracy", "latency_ratio", "ratio_high", "precision", "size_bytes"]].to_string()
+        )
         name = task.replace("-", "_")
         figures.append(f"{name}_teacher_accuracy={run.front.accuracy_of(run.teacher):.4f}")
         for ratio in ratios:

@@ -11,7 +11,6 @@ import math
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -39,7 +38,9 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 @torch.no_grad()
 def accuracy(model: torch.nn.Module, images: Tensor, labels: Tensor) -> float:
     model.eval()
-    hits = sum(int((model(images[i : i + 500]).argmax(1) == labels[i : i + 500]).sum()) for i in range(0, len(images), 500))
+    hits = sum(
+        int((model(images[i : i + 500]).argmax(1) == labels[i : i + 500]).sum()) for i in range(0, len(images), 500)
+    )
     model.train()
     return hits / len(images)
 
@@ -85,8 +86,11 @@ def main() -> None:
             step += 1
             if step == 20:
                 print(f"{(time.perf_counter() - start_s) / 20 * n_steps / 60:.0f} min expected", flush=True)
-        print(f"epoch {epoch + 1} loss {loss.item():.3f} validation {accuracy(average.module, val_x, val_y):.4f} "
-              f"after {time.perf_counter() - start_s:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1} loss {loss.item():.3f} validation {accuracy(average.module, val_x, val_y):.4f} "
+            f"after {time.perf_counter() - start_s:.0f} s",
+            flush=True,
+        )
         save_file({k: v.contiguous().clone() for k, v in average.module.state_dict().items()}, arguments.out)
     print(f"test_accuracy={accuracy(average.module, test_x, test_y):.4f}")
     print(f"n_parameters={sum(p.numel() for p in average.module.parameters())}")

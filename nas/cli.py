@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latency_models.errors import LatencyError
 from nas.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"nas: {error}", file=sys.stderr)
         return error.exit_status
+    except LatencyError as error:
+        print(f"nas: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("nas: interrupted. `nas resume` goes on with this run.", file=sys.stderr)
         return 130

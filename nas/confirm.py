@@ -36,7 +36,7 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
 
     Members that have a test score already were confirmed before an interruption and are left as they are.
     """
-    waiting = [record for record in members if record.test_accuracy is None]
+    waiting = [record for record in (teacher, *members) if record.test_accuracy is None]
     artifacts = {record.id: artifact_of(bench, record) for record in waiting}
     runners = {name: load(artifact, bench.target, feed(bench.example)) for name, artifact in artifacts.items()}
     visits: dict[str, tuple[Visit, ...]] = {
@@ -47,12 +47,14 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
             visits[name] = (*visits[name], visit({name: runner}, bench.anchor, Plan())[name])
             beat(bench)
     test = ScoredSet.of(bench.task, bench.task.data.test)
-    if teacher.test_accuracy is None:
-        value = score(bench.task, artifact_of(bench, teacher), test, bench.n_threads)
-        bench.ledger.put(replace(teacher, test_accuracy=value))
+    (bench.run / STUDENTS).mkdir(exist_ok=True)
     for record in waiting:
         student = student_of(bench, record)
-        difference = parity(artifacts[record.id], student, bench.validation.split.first(N_PARITY).inputs)
+        try:
+            difference = parity(artifacts[record.id], student, bench.validation.split.first(N_PARITY).inputs)
+        except ValueError as error:
+            bench.progress.note(f"{record.id} is left out of the front: {error}")
+            continue
         save_student(student, record.recipe, bench.example, bench.run / STUDENTS / f"{record.id}.safetensors")
         value = score(bench.task, artifacts[record.id], test, bench.n_threads)
         bench.ledger.put(

@@ -69,7 +69,7 @@ def distillation_loss(task: Task, outputs: Tensor, wanted: Tensor, labels: Tenso
         outputs, wanted: (n, ...) the student's and the teacher's.
         labels: (n, ...) or None.
     """
-    if outputs.ndim >= 2 and outputs.shape[1] >= 2 and is_classifier(task, outputs):
+    if is_classifier(task, outputs):
         student = functional.log_softmax(outputs / TEMPERATURE, 1)
         teacher = functional.log_softmax(wanted / TEMPERATURE, 1)
         divergence = functional.kl_div(student, teacher, log_target=True, reduction="none").sum(1).mean()
@@ -82,7 +82,9 @@ def distillation_loss(task: Task, outputs: Tensor, wanted: Tensor, labels: Tenso
 
 
 def is_classifier(task: Task, outputs: Tensor) -> bool:
-    """Whether outputs are logits: the task has classes, or has no labels and outputs of two axes."""
+    """Whether outputs are logits of two or more classes: the task has classes, or no labels and outputs of two axes."""
+    if outputs.ndim < 2 or outputs.shape[1] < 2:
+        return False
     return task.n_classes is not None or (task.data.train.labels is None and outputs.ndim == 2)
 
 
@@ -112,14 +114,14 @@ def distill(
     Args:
         student: left in eval mode with the best weights, which may be those it came with.
         lesson: data and teacher outputs.
-        seconds: to spend, checks included.
+        seconds: to spend, checks included; nothing is trained where none are left.
         peak_rate: of the schedule.
         generator: order of the samples.
         elapsed_s: the run's clock.
         report: called now and then.
         checkpoint: file in which an unfinished training saves itself, and from which it goes on.
     """
-    start_s = elapsed_s()
+    start_s, seconds = elapsed_s(), max(seconds, 1e-6)
     _arrange(student, torch.channels_last).requires_grad_(True)
     optimizer = _optimizer(student, peak_rate)
     score = _check(student, lesson)
@@ -141,7 +143,7 @@ def distill(
             group["lr"] = state.scale * peak_rate * schedule(progress)
         loss = _step(student, lesson, chosen, optimizer)
         state.n_steps += 1
-        state.first_loss = loss if math.isnan(state.first_loss) else state.first_loss
+        state.first_loss = state.first_loss if math.isfinite(state.first_loss) else loss
         if not math.isfinite(loss) or loss > 10 * state.first_loss + 1:
             student.load_state_dict(state.best)
             optimizer, state.scale = _optimizer(student, peak_rate), state.scale / 4
@@ -234,7 +236,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 def _keep_better(student: nn.Module, lesson: Lesson, state: _State) -> None:
     score = _check(student, lesson)
     student.train()
-    if math.isfinite(score) and score > state.best_score:
+    if score > state.best_score:
         state.best_score, state.best = score, copy.deepcopy(student.state_dict())
 
 
@@ -247,7 +249,8 @@ def _check(student: nn.Module, lesson: Lesson) -> float:
         outputs = torch.cat([student(*batch).float() for batch in batches]).numpy()
     if not np.isfinite(outputs).all():
         return -math.inf
-    return float(lesson.task.metric(outputs, lesson.check_reference.numpy()))
+    value = float(lesson.task.metric(outputs, lesson.check_reference.numpy()))
+    return value if math.isfinite(value) else -math.inf
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from optuna.trial import TrialState
 
 from latency_models.target import Target
 from nas.accuracy import ScoredSet
@@ -29,7 +30,7 @@ from nas.strategies.prices import Prices, learn
 from nas.strategies.sensitivity import complete, probe, probes
 from nas.teacher import Task
 from nas.threads import training_threads
-from nas.workbench import Workbench, calibration_inputs, teacher_record
+from nas.workbench import Workbench, calibration_inputs, load_teacher_artifact, teacher_record
 from search_spaces.cost import cost
 from search_spaces.estimate import CostIndex
 from search_spaces.recipe import Choice, Recipe
@@ -42,6 +43,8 @@ N_SCREENING = 2000
 """Validation samples that repaired students are scored on; trained ones see all of them."""
 N_PROBE, PROBE_ROWS = 128, 2048
 N_CHECK = 2000
+MIN_PLANNED = 4
+"""Planned recipes that are scored however little time there is."""
 N_FINALISTS = 14
 SHORT_SHARE = 0.35
 """Of the training time for the short distillations; the rest is for the long ones."""
@@ -66,18 +69,26 @@ def open_workbench(
     target = Target(n_threads=settings.n_threads)
     example = task.data.example
     validation = ScoredSet.of(task, task.data.validation.first(N_VALIDATION))
-    started_s = deadline.elapsed_s()
-    record, anchor = teacher_record(run, task, target, example, validation, settings)
-    teacher_score_s = deadline.elapsed_s() - started_s
-    if ledger.get(Recipe(), 0) is None:
-        ledger.put(record)
+    known = ledger.get(Recipe(), 0)
+    if known is None:
+        started_s = deadline.elapsed_s()
+        known, anchor = teacher_record(run, task, target, example, validation, settings)
+        ledger.set_fact("teacher_score_s", deadline.elapsed_s() - started_s)
+        ledger.put(known)
+    else:
+        anchor = load_teacher_artifact(run, known, target, example)
     calibration = calibration_inputs(task, settings.n_calibration, settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    space = SearchSpace.from_teacher(task.teacher, calibration, generator, settings.transforms, settings.precision)
+    orders = ledger.get_fact("orders")
+    space = SearchSpace.from_teacher(
+        task.teacher, calibration, generator, settings.transforms, settings.precision, orders
+    )
+    ledger.set_fact("orders", space.orders)
     return Workbench(
         run, settings, task, space, target, ledger, deadline, progress, example, calibration, validation,
         ScoredSet(validation.split.first(N_SCREENING), validation.reference[:N_SCREENING]), anchor,
-        cost(task.teacher, example), n_threads, teacher_score_s,
+        cost(task.teacher, example), n_threads,
+        float(ledger.get_fact("teacher_score_s")),
     )  # fmt: skip
 
 
@@ -196,10 +207,12 @@ def _explore(bench: Workbench, planned: list[Recipe]) -> None:
     sites = list(bench.space.sites.values())
     study = open_study(study_url(bench.run), len(planned), bench.settings.seed)
     enqueue(study, planned, sites)
-    n_started = len(study.get_trials(deepcopy=False))
+    done = (TrialState.COMPLETE, TrialState.FAIL)
 
     def go_on() -> bool:
-        return _time_is_before(bench, EXPLORE_UNTIL) or len(study.trials) <= min(4, n_started)
+        return _time_is_before(bench, EXPLORE_UNTIL) or len(study.get_trials(False, done)) < min(
+            MIN_PLANNED, len(planned)
+        )
 
     planned_set = set(planned)
     for _ in explore(study, sites, lambda r: _evaluate(bench, r, "planned" if r in planned_set else "proposed"), go_on):

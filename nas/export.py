@@ -17,6 +17,8 @@ from latency_models.artifact import Artifact
 from nas.errors import UserError
 from nas.files import write_atomic
 from nas.quantize import quantize_int8
+from nas.teacher import RUN_ERRORS, freeze
+from search_spaces.coupling import first_line
 from search_spaces.recipe import Recipe
 from search_spaces.space import SearchSpace
 from search_spaces.transform import Student
@@ -125,7 +127,7 @@ def parity(artifact: Artifact, student: Student, inputs: tuple[Tensor, ...]) -> 
         raise ValueError("the exported file answers with NaN or infinite values")
     difference = float(np.abs(got - wanted).max() / (np.abs(wanted).max() + 1e-12))
     limit = FLOAT32_TOLERANCE if artifact.precision == "float32" else 1.0
-    if difference > limit:
+    if not difference <= limit:
         raise ValueError(f"the exported file differs from the module by {difference:.2g} of the largest output")
     return difference
 
@@ -157,13 +159,29 @@ def load_student(path: Path, teacher: nn.Module) -> Student:
         shapes = json.loads(metadata["inputs"])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(f"{path} is not an exported student ({error}).", remedy) from error
-    example = tuple(torch.zeros(2, *shape, dtype=getattr(torch, dtype)) for dtype, shape in shapes)
     try:
-        student = SearchSpace.skeleton(teacher.eval(), example).build(recipe, repair=False)
+        student = SearchSpace.skeleton(freeze(teacher), _any_inputs(shapes)).build(recipe, repair=False)
         student.module.load_state_dict(tensors)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path} does not fit this teacher ({str(error).splitlines()[0]}).", remedy) from error
+    except RUN_ERRORS as error:
+        raise UserError(f"{path} does not fit this teacher ({first_line(error)}).", remedy) from error
     return student
+
+
+def saved_example(path: Path) -> tuple[Tensor, ...]:
+    """Two samples, of any values, for the student in a file of `save_student`."""
+    with safe_open(path, "pt") as file:
+        return _any_inputs(json.loads(file.metadata()["inputs"]))
+
+
+def _any_inputs(shapes: list[tuple[str, list[int]]]) -> tuple[Tensor, ...]:
+    """Two samples for each (type, shape of a sample)."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = []
+    for name, shape in shapes:
+        kind: torch.dtype = getattr(torch, name)
+        values = torch.randn(2, *shape, generator=generator)
+        inputs.append(values.to(kind) if kind.is_floating_point else torch.zeros(2, *shape, dtype=kind))
+    return tuple(inputs)
 
 
 def save_pt2(student: Student, example: tuple[Tensor, ...], path: Path) -> Path:

@@ -79,7 +79,11 @@ def pick(which: str, candidates: Sequence[Candidate], limits: Limits, is_share: 
     else:
         pool, rank = [_by_id(which, candidates)], lambda c: (0.0, 0.0)
     if not pool:
-        raise UserError("The front has no students yet.", "Search longer (`nas resume`).", exit_status=1)
+        raise UserError(
+            "The front has no students yet.",
+            "Finish the search (`nas resume`), or search longer (`--time-budget`).",
+            exit_status=1,
+        )
     within = [c for c in pool if _accurate_enough(c, limits) and limits.overshoot(c.latency) <= _ROUNDING]
     if not within:
         raise _nothing_fits(which, pool, limits, is_share)
@@ -115,6 +119,6 @@ def _nothing_fits(which: str, pool: Sequence[Candidate], limits: Limits, is_shar
         problem = f"No student of the front has {limits_words}. The nearest miss is {nearest.facts(is_share)}."
     return UserError(
         problem,
-        "Allow a larger latency or accuracy drop, or search longer (`nas resume`).",
+        "Allow a larger latency or accuracy drop, or search longer (`--time-budget`).",
         exit_status=1,
     )

@@ -1,7 +1,7 @@
 """A run: a folder that a search fills, that can be resumed, looked at, moved, and exported from."""
 
+import os
 import platform
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from nas.deadline import Deadline, wall_clock
 from nas.engine import open_workbench
 from nas.engine import search as run_engine
 from nas.errors import UserError
-from nas.export import load_student, save_pt2
+from nas.export import load_student, save_pt2, saved_example
 from nas.files import write_atomic
 from nas.front import Front, front_of
 from nas.ledger import LEDGER_FILE, open_ledger
@@ -32,7 +32,7 @@ from nas.preflight import check
 from nas.progress import Progress, Style, make_progress
 from nas.publish import publish
 from nas.record import Record
-from nas.run_folder import fresh_run_folder
+from nas.run_folder import claimed_folder, refuse_run
 from nas.tasks import TASKS
 from nas.teacher import Task, agreement, make_task, top1_accuracy
 from nas.words import duration
@@ -143,6 +143,8 @@ class Run:
             raise UserError(f"{record.id} cannot be exported as {kind}.", "Choose a student of the front.")
         if not out.parent.is_dir():
             raise UserError(f"The folder {out.parent} does not exist.", "Make it first, or write elsewhere.")
+        if out.is_dir() or not os.access(out.parent, os.W_OK):
+            raise UserError(f"{out} cannot be written.", "Name a file in a folder that is yours.")
         if kind == "onnx":
             return self._export_onnx(record, out)
         weights = self.folder / STUDENTS / f"{record.id}.safetensors"
@@ -151,14 +153,14 @@ class Run:
                 f"{record.id} was not confirmed, so its weights were not kept.", "Choose a student of the front."
             )
         if kind == "safetensors":
-            shutil.copyfile(weights, out)
+            write_atomic(out, weights.read_bytes())
             return out
         if kind == "pt2":
             module = teacher if teacher is not None else _task_of(self.settings).teacher
             student = load_student(weights, module)
             if student.precision != "float32":
                 raise UserError(f"{record.id} is int8, which a .pt2 file cannot hold here.", "Export it as .onnx.")
-            return save_pt2(student, _example_of(weights), out)
+            return save_pt2(student, saved_example(weights), out)
         raise UserError(f"`{kind}` is not a format.", "Name the file .onnx, .safetensors or .pt2, or give --format.")
 
     def _export_onnx(self, record: Record, out: Path) -> Path:
@@ -228,17 +230,14 @@ def start(
 ) -> Run:
     """A fresh run with these settings."""
     deadline = deadline or Deadline(settings.time_budget_s)
-    if settings.out is not None and (settings.out / LEDGER_FILE).exists():
-        raise UserError(
-            f"{settings.out} holds a run already.", f"Go on with `nas resume {settings.out}`, or name another."
-        )
+    if settings.out is not None:
+        refuse_run(settings.out)
     progress = _progress(settings, deadline, style)
     with progress:
         task = task or _task_of(settings, progress, loss, metric)
         progress.phase("checking teacher and data")
         notes = check(task)
-        folder = settings.out or fresh_run_folder(Path("results"), settings.task_or_teacher, wall_clock())
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = claimed_folder(settings.out, settings.task_or_teacher, wall_clock())
         for note in notes:
             progress.note(note)
         with own(folder):
@@ -370,13 +369,3 @@ def run_facts(
             f"Python {platform.python_version()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
         ),
     }
-
-
-def _example_of(weights: Path) -> tuple[torch.Tensor, ...]:
-    import json
-
-    from safetensors import safe_open
-
-    with safe_open(weights, "pt") as file:
-        shapes = json.loads(file.metadata()["inputs"])
-    return tuple(torch.zeros(2, *shape, dtype=getattr(torch, dtype)) for dtype, shape in shapes)

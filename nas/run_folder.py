@@ -1,9 +1,44 @@
-"""Names for runs."""
+"""Folders for runs."""
 
 import re
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+
+from nas.errors import UserError
+from nas.files import FullDiskStops
+from nas.ledger import LEDGER_FILE
+from nas.lock import own
+
+
+def refuse_run(folder: Path) -> None:
+    """Refuses a folder that holds a run already, before any work.
+
+    Raises:
+        UserError: it holds one; where that one is being searched, its owner is named.
+    """
+    if (folder / LEDGER_FILE).exists():
+        with own(folder):
+            raise UserError(f"{folder} holds a run already.", f"Go on with `nas resume {folder}`, or name another.")
+
+
+def claimed_folder(out: Path | None, task: str, now: datetime) -> Path:
+    """The folder `out`, made where missing, or a fresh one under `results/`.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    folder = Path("results") if out is None else out
+    try:
+        with FullDiskStops(folder):
+            if out is None:
+                return fresh_run_folder(folder, task, now)
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The folder {folder} cannot be made ({error.strerror}).", "Name another with --out, in a folder of yours."
+        ) from error
+    return folder
 
 
 def fresh_run_folder(root: Path, task: str, now: datetime) -> Path:

@@ -15,6 +15,7 @@ from latency_models.timing import Plan, latency_from_visits, visit
 from nas.accuracy import ScoredSet, score
 from nas.config import Settings
 from nas.deadline import Deadline
+from nas.errors import UserError
 from nas.export import export_artifact, feed, parity
 from nas.ledger import Ledger
 from nas.progress import Progress
@@ -95,6 +96,18 @@ def calibration_inputs(task: Task, n: int, seed: int) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(seed)
     n = min(n, len(task.data.train))
     return task.data.train.take(torch.randperm(len(task.data.train), generator=generator)[:n]).inputs
+
+
+def load_teacher_artifact(run: Path, known: Record, target: Target, example: tuple[Tensor, ...]) -> OrtRunner:
+    """The anchor of a run that is resumed: the very file that its candidates were timed against.
+
+    Raises:
+        UserError: it is missing or has changed.
+    """
+    path = run / known.artifact
+    if not path.is_file() or Artifact.from_file(path, "float32").digest != known.artifact_digest:
+        raise UserError(f"{path} is missing or has changed since the search began.", "Start a fresh run.")
+    return load(Artifact.from_file(path, "float32"), target, feed(example))
 
 
 def teacher_record(

@@ -50,6 +50,7 @@ class SearchSpace:
         generator: torch.Generator,
         kinds: Sequence[str] = ORDER,
         precisions: tuple[str, ...] = ("float32", "int8"),
+        orders: Mapping[str, Sequence[int]] | None = None,
     ) -> "SearchSpace":
         """Finds the sites and, from one pass of calibration inputs, in what order channels go.
 
@@ -59,6 +60,8 @@ class SearchSpace:
             generator: draws the rows that the statistics keep.
             kinds: which transforms to offer.
             precisions: `float32` first.
+            orders: channel site to the order in which its units go, from an earlier look at the same teacher; the
+                same order gives the same students even where rounding would have decided otherwise.
         """
         grams: dict[str, Tensor] = {}
 
@@ -70,7 +73,7 @@ class SearchSpace:
         grams = {path: gram for path, gram in grams.items() if path in statistics.rows}
         example = tuple(tensor[:2] for tensor in calibration)
         groups, unprunable = coupled_groups(teacher, example) if "channels" in kinds else ([], [])
-        channels = _channels(teacher, groups, grams, unprunable)
+        channels = _channels(teacher, groups, grams, unprunable, orders or {})
         transforms: dict[Kind, Transform] = {
             "depth": Depth(tuple(residual_blocks(teacher, example))),
             "channels": channels,
@@ -90,6 +93,12 @@ class SearchSpace:
             example: at least two samples of each input, of any values.
         """
         return cls.from_teacher(teacher, example, torch.Generator().manual_seed(0))
+
+    @property
+    def orders(self) -> dict[str, list[int]]:
+        """Channel site to the order in which its units go."""
+        channels = self.transforms.get("channels")
+        return {n: o.tolist() for n, o in channels.orders.items()} if isinstance(channels, Channels) else {}
 
     def thinned(self, n_samples: int, max_rows: int, generator: torch.Generator) -> "SearchSpace":
         """The same space with statistics of fewer samples and rows: students are repaired faster and less well."""
@@ -177,7 +186,11 @@ class SearchSpace:
 
 
 def _channels(
-    teacher: nn.Module, groups: Sequence[ChannelGroup], grams: Mapping[str, Tensor], unprunable: list[Unprunable]
+    teacher: nn.Module,
+    groups: Sequence[ChannelGroup],
+    grams: Mapping[str, Tensor],
+    unprunable: list[Unprunable],
+    known: Mapping[str, Sequence[int]],
 ) -> Channels:
     """Orders for every group that has a consumer with statistics; the others are added to `unprunable`."""
     named, orders = {}, {}
@@ -188,7 +201,10 @@ def _channels(
             continue
         name = f"channels:{group.root}"
         named[name] = group
-        orders[name], _ = removal_order(consumers, group.n_units)
+        if name in known:
+            orders[name] = np.array(known[name], dtype=np.int64)
+        else:
+            orders[name], _ = removal_order(consumers, group.n_units)
     return Channels(teacher, named, orders)
 
 

@@ -70,10 +70,11 @@ def explore(
 ) -> Iterator[Record]:
     """Asks, evaluates and tells for as long as `go_on` says so.
 
-    Trials that a killed process left open are closed first: their records, if any, are in the ledger.
+    Trials that a killed process left open are closed and asked again: the ledger may or may not have their records.
     """
     for left_open in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
         study.tell(left_open.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(left_open.system_attrs.get("fixed_params", left_open.params))
     while go_on():
         trial, recipe = ask(study, sites)
         record = evaluate(recipe)

@@ -38,7 +38,7 @@ def knapsack(
     room = capacity - sum(shifts)
     if room < 0:
         return None
-    unit = room / N_BINS if room > 0 else 1.0
+    unit = max(room, 1e-12) / N_BINS
     best = np.zeros(N_BINS + 1)
     picks: list[NDArray[np.int64]] = []
     sizes = [np.ceil((w - s) / unit - 1e-9).astype(int) for w, s in zip(weights, shifts, strict=True)]
@@ -102,7 +102,7 @@ def _step(sites: Sequence[Site], losses: Losses, latency: Latency, here: Recipe,
     for _ in range(4):
         picked = knapsack(values, weights, aim - base)
         if picked is None:
-            return best
+            break
         recipe = here
         for site, allowed, index in zip(sites, options, picked, strict=True):
             recipe = recipe.replace(site, allowed[index])

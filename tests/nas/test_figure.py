@@ -32,7 +32,7 @@ def test_hover_says_what_was_changed_and_how_good_it_is() -> None:
         "<i>2 widths (71 % of channels), 1 layer factorised</i>",
         "· blocks.4.conv1 128 → 64 channels",
         "· blocks.5.conv1 128 → 64 channels",
-        "· blocks.4.conv2 factorised by Tucker-2 at 0.5",
+        "· blocks.4.conv2 factorised by Tucker-2 at 50 % of its rank",
     ]
 
 

@@ -25,7 +25,7 @@ def test_says_what_each_kind_of_choice_does() -> None:
     assert changes(recipe, SITES) == (
         "blocks.1 dropped",
         "blocks.0.conv1 32 → 16 channels",
-        "fc factorised by SVD at 0.5",
+        "fc factorised by SVD at 50 % of its rank",
         "computed in int8",
     )
 

@@ -179,3 +179,26 @@ def test_first_line() -> None:
     assert first_line(RuntimeError("one\ntwo")) == "one"
     assert first_line(AssertionError()) == "AssertionError"
     assert Unprunable("a", "b") == Unprunable("a", "b")
+
+
+def test_in_place_operations_do_not_disturb_the_tracing() -> None:
+    layers = nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Conv2d(8, 4, 1), nn.Flatten()
+    groups, refused = coupled_groups(nn.Sequential(*layers).eval(), (torch.randn(2, 2, 5, 5),))
+    assert [(group.root, axes(group)) for group in groups] == [("0", {("0", "out"), ("1", "out"), ("3", "in")})]
+    assert refused == [Unprunable("3", "its channels are the network's output")]
+
+
+def test_the_batch_may_be_folded_into_other_axes() -> None:
+    class Folded(Functional):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(torch.relu(self.a(x.reshape(-1, 5)))).reshape(len(x), 3, -1)
+
+    groups, _ = coupled_groups(Folded().eval(), (torch.randn(2, 3, 5),))
+    assert [(group.root, group.n_units) for group in groups] == [("a", 12)]
+
+
+def test_the_encoder_layer_of_torch() -> None:
+    network = nn.Sequential(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), nn.Linear(16, 3)).eval()
+    groups, refused = coupled_groups(network, (torch.randn(2, 6, 16),))
+    assert {group.root for group in groups} <= {"0.linear1"}
+    assert refused

@@ -14,8 +14,8 @@ def test_solve_layer_literal_values() -> None:
     nn.init.zeros_(layer.weight)
     x = torch.tensor([[-1.0], [1.0]])
     solve_layer(layer, x, 2 * x + 3)
-    assert float(layer.weight) == pytest.approx(2 / 1.003, rel=1e-5)  # the ridge is 0.003 of a variance of 1
-    assert float(layer.bias) == pytest.approx(3.0)
+    assert layer.weight.item() == pytest.approx(2 / 1.003, rel=1e-5)  # the ridge is 0.003 of a variance of 1
+    assert layer.bias.item() == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(

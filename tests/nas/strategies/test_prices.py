@@ -1,0 +1,77 @@
+"""Prices learned from students whose latency follows known rates."""
+
+import numpy as np
+import pytest
+
+from nas.strategies.prices import N_FEATURES, Prices, features, learn
+from search_spaces.cost import LayerCost
+
+Layers = tuple[LayerCost, ...]
+
+
+def conv(n_in: int, n_out: int, n_positions: int = 64) -> LayerCost:
+    return LayerCost("c", "conv", n_in, n_out, 9, 1, n_positions, n_positions)
+
+
+def linear(n_in: int, n_out: int) -> LayerCost:
+    return LayerCost("l", "linear", n_in, n_out, 1, 1, 1, 1)
+
+
+def students(n: int = 40) -> list[Layers]:
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(n):
+        a, b, c = (int(w) for w in 16 * generator.integers(1, 9, size=3))
+        found.append((conv(3, a, 256), conv(a, b), conv(b, c), linear(c, 10)))
+    return found
+
+
+def test_features_by_hand() -> None:
+    values = features([conv(16, 20), conv(16, 20), linear(8, 4)])
+    assert values[0] == 1
+    # Two convolutions of 1 x 2 vector steps of 16 x 16, nine taps, 64 positions.
+    assert values[1:6].tolist() == [2, 2 * 2 * 256 * 9 * 64, 2 * 16 * 20 * 9 * 64, 2 * (16 + 20) * 64, 2 * 16 * 20 * 9]
+    assert values[16:21].tolist() == [1, 256, 32, 12, 32]
+    assert values[6:16].tolist() == [0] * 10
+
+
+def test_depthwise_layers_are_not_rounded_to_steps() -> None:
+    depthwise = LayerCost("d", "depthwise", 20, 20, 9, 20, 64, 64)
+    assert features([depthwise])[11:16].tolist() == [1, 20 * 9 * 64, 20 * 9 * 64, 40 * 64, 180]
+
+
+def test_known_rates_are_recovered() -> None:
+    rates = np.zeros(N_FEATURES)
+    rates[[0, 1, 3, 16]] = 0.02, 0.03, 2e-8, 0.01
+    seen = [(layers, float(features(layers) @ rates)) for layers in students()]
+    prices = learn(seen[:30])
+    assert (prices.rates >= 0).all()
+    assert prices.error < 0.01
+    for layers, ratio in seen[30:]:
+        assert prices.ratio(layers) == pytest.approx(ratio, rel=0.03)
+
+
+def test_the_error_is_what_unseen_students_show() -> None:
+    generator = np.random.default_rng(1)
+    rates = np.zeros(N_FEATURES)
+    rates[[0, 3]] = 0.02, 2e-8
+    noisy = [(layers, float(features(layers) @ rates) * generator.lognormal(0, 0.2)) for layers in students(60)]
+    assert 0.07 < learn(noisy).error < 0.25  # the median of |N(0, 0.2)| is 0.13
+
+
+def test_noise_never_makes_a_price_negative() -> None:
+    generator = np.random.default_rng(2)
+    prices = learn([(layers, float(generator.uniform(0.1, 1))) for layers in students(10)])
+    assert (prices.rates >= 0).all()
+    assert np.isfinite(prices.error)
+
+
+def test_few_students_are_enough_and_none_are_not() -> None:
+    one = students(1)[0]
+    assert learn([(one, 0.5)]).ratio(one) == pytest.approx(0.5, rel=0.02)
+    with pytest.raises(ValueError, match="at least one"):
+        learn([])
+
+
+def test_a_prediction_is_positive() -> None:
+    assert Prices(np.zeros(N_FEATURES), 0.0).ratio([conv(3, 4)]) == 1e-4

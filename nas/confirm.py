@@ -16,6 +16,7 @@ from nas.front import front_of
 from nas.record import Record
 from nas.rungs import beat, weights_path
 from nas.workbench import N_PARITY, Workbench, latency_of_visits
+from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
 
 N_VISITS = 3
@@ -24,11 +25,20 @@ STUDENTS = "students"
 
 def finalists(records: Sequence[Record], teacher: Record, n_max: int) -> list[Record]:
     """The front on the validation set; where it is longer than `n_max`, spread over the latencies."""
-    members = front_of(records, teacher, test=False).members
+    best: dict[Recipe, Record] = {}
+    for record in records:  # two rungs of one recipe are one student: the latency is the same but for noise
+        if record.ok and (record.recipe not in best or _score(record) > _score(best[record.recipe])):
+            best[record.recipe] = record
+    members = front_of(best.values(), teacher, test=False).members
     if len(members) <= n_max:
         return list(members)
     step = (len(members) - 1) / max(n_max - 1, 1)
     return [members[round(index * step)] for index in range(n_max)]
+
+
+def _score(record: Record) -> float:
+    assert record.accuracy is not None
+    return record.accuracy
 
 
 def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> None:

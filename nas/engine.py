@@ -226,7 +226,9 @@ def _train(bench: Workbench) -> None:
     if bench.ledger.get_fact("trained") or bench.deadline.elapsed_s() >= end_s:
         return
     lesson = _lesson(bench)
-    wanted = levels(budget_ratio(bench))
+    # Where nothing reaches the budget, the fastest are trained: the nearest miss should be a good one.
+    fastest = min((r.latency.ratio_high for r in _rung(bench, 0) if r.ok and r.recipe and r.latency), default=1.0)
+    wanted = levels(max(budget_ratio(bench), 1.5 * fastest))
     time_s = end_s - bench.deadline.elapsed_s()
     n_short = max(2, min(N_SHORT, int(SHORT_SHARE * time_s / MIN_SHORT_S)))
     short = _remembered(bench, "short", lambda: spread(_rung(bench, 0), wanted, n_short))

@@ -257,6 +257,22 @@ def _check_trace(task: Task, trace: Trace) -> None:
                 "teacher's outputs. Its forward() most likely decides by the values of its input (if, for, .item()).",
                 "Write such decisions with tensors, e.g. torch.where.",
             )
+    if all(isinstance(value.shape[0], str) for value in session.get_inputs()):
+        _check_trace_of_batch(task, session, samples)
+
+
+def _check_trace_of_batch(task: Task, session: onnxruntime.InferenceSession, samples: Split) -> None:
+    names = [value.name for value in session.get_inputs()]
+    try:
+        traced = session.run(None, {n: t.numpy() for n, t in zip(names, samples.inputs, strict=True)})[0]
+    except _SESSION_ERRORS:
+        traced = np.empty(0, dtype=np.float32)
+    expected = run_batched(task.teacher, samples)
+    if np.shape(traced) != tuple(expected.shape) or _differ(expected, torch.from_numpy(np.asarray(traced))):
+        raise UserError(
+            f"The teacher cannot be traced for {len(samples)} samples at once, only for one.",
+            "Let forward() take any number of samples: no loops over them, and x.shape[0] or -1 wherever it reshapes.",
+        )
 
 
 def _notes(task: Task) -> Iterator[str]:

@@ -22,7 +22,7 @@ from nas.deadline import Deadline, wall_clock
 from nas.engine import open_workbench
 from nas.engine import search as run_engine
 from nas.errors import UserError
-from nas.export import load_student, save_pt2, saved_example
+from nas.export import load_student, onnx_bytes, save_pt2, saved_example
 from nas.files import write_atomic
 from nas.front import Front, front_of
 from nas.ledger import LEDGER_FILE, open_ledger
@@ -236,7 +236,7 @@ def start(
     with progress:
         task = task or _task_of(settings, progress, loss, metric)
         progress.phase("checking teacher and data")
-        notes = check(task)
+        notes = check(task, onnx_bytes)
         folder = claimed_folder(settings.out, settings.task_or_teacher, wall_clock())
         for note in notes:
             progress.note(note)
@@ -275,7 +275,7 @@ def resume(
                 raise UserError("This run's teacher was given from Python.", "Use nas.resume(folder, teacher, data).")
             else:
                 task = make_task(type(teacher).__name__, teacher, as_data(data), loss, metric)
-            check(task)
+            check(task, onnx_bytes)
             _work(folder, settings, task, deadline, progress)
     return Run.open(folder)
 

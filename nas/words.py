@@ -89,7 +89,9 @@ def _phrase(name: str, choice: Choice, sites: Sites) -> str:
         return f"{path} {site.unchanged} → {choice} channels" if site else f"{path} {choice} channels"
     if kind == "factorize":
         method, _, strength = str(choice).partition(":")
-        return f"{path} factorised by {_METHODS.get(method, method)}" + (f" at {percent(float(strength), 0)} of its rank" if strength else "")
+        return f"{path} factorised by {_METHODS.get(method, method)}" + (
+            f" at {percent(float(strength), 0)} of its rank" if strength else ""
+        )
     if kind == "precision":
         return f"{path} in {choice}" if path else f"computed in {choice}"
     return f"{name}: {choice}"

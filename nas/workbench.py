@@ -20,8 +20,9 @@ from nas.export import export_artifact, feed, parity
 from nas.ledger import Ledger
 from nas.progress import Progress
 from nas.record import Record
-from nas.teacher import Task
+from nas.teacher import RUN_ERRORS, Task
 from search_spaces.cost import Cost, cost
+from search_spaces.coupling import first_line
 from search_spaces.recipe import Recipe
 from search_spaces.space import SearchSpace
 from search_spaces.transform import Student
@@ -116,12 +117,22 @@ def teacher_record(
     """Exports, checks, times and scores the teacher itself.
 
     Its latency is timed against itself: the ratio's interval around 1 says what timing can tell apart here.
+
+    Raises:
+        UserError: the task's metric gives no finite number for it.
     """
     path = run / ARTIFACTS / "teacher.onnx"
     path.parent.mkdir(exist_ok=True)
     student = Student(task.teacher)
     artifact = export_artifact(student, example, (), path)
     parity(artifact, student, task.data.validation.first(N_PARITY).inputs)
+    try:
+        accuracy = score(task, artifact, validation)
+    except RUN_ERRORS as error:
+        raise UserError(
+            f"The teacher cannot be scored: {first_line(error)}.",
+            "Check `metric`: it takes outputs and labels as numpy arrays and returns one finite number.",
+        ) from error
     anchor = load(artifact, target, feed(example))
     again = load(artifact, target, feed(example))
     visits = tuple(visit({"teacher": again}, anchor, Plan())["teacher"] for _ in range(N_TEACHER_VISITS))
@@ -129,7 +140,7 @@ def teacher_record(
     teacher_cost = cost(task.teacher, example)
     record = Record(
         recipe=Recipe(),
-        accuracy=score(task, artifact, validation),
+        accuracy=accuracy,
         latency=latency_from_visits(visits, target.label, environment(target), generator),
         n_parameters=teacher_cost.n_parameters,
         n_macs=teacher_cost.n_macs,

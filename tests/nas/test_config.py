@@ -20,7 +20,7 @@ def test_defaults() -> None:
     assert settings.time_budget_s == 300.0
     assert settings.max_accuracy_drop_share == 0.01
     assert settings.budget.ratio == 0.4
-    assert (settings.seed, settings.n_threads, settings.training_threads, settings.n_calibration) == (0, 1, 0, 512)
+    assert (settings.seed, settings.n_threads, settings.training_threads, settings.n_calibration) == (0, 1, 0, 256)
     assert settings.precision == ("float32", "int8")
     assert settings.transforms == ("channels", "depth", "factorize", "precision")
 

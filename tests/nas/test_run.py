@@ -23,7 +23,7 @@ from nas.record import Record
 from nas.run import Run
 from nas.teacher import top1_accuracy
 from tests.nas import tiny
-from tests.nas.conftest import TIME_BUDGET_S
+from tests.nas.conftest import DATA, SPEC, TIME_BUDGET_S
 
 COLUMNS_ASKED_FOR = [
     "id", "target", "accuracy", "teacher_accuracy", "latency_s", "latency_low_s", "latency_high_s", "latency_ratio",
@@ -243,3 +243,39 @@ def test_a_run_from_python_with_a_budget_out_of_reach(
     capsys.readouterr()
     assert main(["resume", str(run.folder)]) == 2
     assert "given from Python" in capsys.readouterr().err
+
+
+def test_a_budget_out_of_reach_on_the_command_line(
+    tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    arguments = [
+        "search", SPEC, "--data", DATA, "--weights", str(tiny_weights), "--latency-budget", "0.01%",
+        "--time-budget", "6s", "--training-threads", "1", "--n-calibration", "64", "--out", str(run), "--quiet",
+    ]  # fmt: skip
+    status = main(arguments)
+    said = capsys.readouterr()
+    assert status == 1
+    assert "No student of the front has a latency of at most 0.0 % of the teacher's" in said.err
+    assert "The nearest miss is " in said.err
+    assert "teacher" in said.out
+    assert len(pd.read_csv(run / "front.csv")) >= 2
+    assert not (run / "student.onnx").exists()
+    # The nearest miss is worth having: something was trained though nothing reaches the budget.
+    assert any(record.rung > 0 for record in Run.open(run).records)
+
+
+def test_values_of_one_column_without_labels(tiny_teacher: nn.Module, tmp_path: Path) -> None:
+    """Not a classifier: what choices lose must not vanish in a softmax over one column."""
+    teacher = nn.Sequential(tiny_teacher, nn.Linear(10, 1)).eval()
+    sets = tuple((images,) for images, _ in tiny.make_data())
+    run = nas.search(
+        teacher, sets, latency_budget="70%", time_budget="6s", training_threads=1, n_calibration=64,
+        out=tmp_path / "run", style="silent",
+    )  # fmt: skip
+    with open_ledger(run.folder, create=False) as ledger:
+        losses = [ledger.get_fact(f"loss:{site.name}:{site.choices[-1]}") for site in run.sites.values()]
+    assert max(loss for loss in losses if loss is not None) > 0.01
+    assert run.front.metric == "agreement"
+    assert all(0 <= (record.accuracy or 0.0) <= 1 for record in run.records)
+    assert not run.front.failed

@@ -1,0 +1,33 @@
+"""Which members of the front are confirmed."""
+
+from dataclasses import replace
+
+from nas.confirm import finalists
+from tests.nas.records import MEMBERS, RECORDS, TEACHER, make_latency
+
+UNTESTED = [replace(record, test_accuracy=None) for record in RECORDS]
+FRONT = [member.id for member in MEMBERS]
+
+
+def test_the_whole_front_where_there_is_time() -> None:
+    assert [record.id for record in finalists(UNTESTED, TEACHER, 14)] == FRONT
+    assert [record.id for record in finalists(UNTESTED, TEACHER, 5)] == FRONT
+
+
+def test_a_longer_front_is_thinned_with_both_ends_kept() -> None:
+    assert [record.id for record in finalists(UNTESTED, TEACHER, 3)] == [FRONT[0], FRONT[2], FRONT[4]]
+    assert [record.id for record in finalists(UNTESTED, TEACHER, 2)] == [FRONT[0], FRONT[4]]
+    assert len(finalists(UNTESTED, TEACHER, 1)) == 1
+
+
+def test_validation_scores_choose_though_some_have_test_scores() -> None:
+    half_tested = [*RECORDS[:3], *UNTESTED[3:]]
+    assert [record.id for record in finalists(half_tested, TEACHER, 14)] == FRONT
+
+
+def test_of_two_rungs_of_one_recipe_the_better_one_is_confirmed() -> None:
+    member = next(record for record in UNTESTED if record.id == FRONT[2])
+    accuracy = member.accuracy or 0.0
+    # A hair faster, by noise, and worse: without care both would be on the front.
+    worse = replace(member, rung=1, accuracy=accuracy - 1e-4, latency=make_latency(0.1899))
+    assert [record.id for record in finalists([worse, *UNTESTED], TEACHER, 14)] == FRONT

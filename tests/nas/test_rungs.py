@@ -1,0 +1,142 @@
+"""Which students are trained, and that training is neither lost nor done twice."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import nas.rungs as module
+from nas.distill import Lesson, teacher_outputs
+from nas.evaluate import architecture_of
+from nas.record import Record
+from nas.rungs import checkpoint_path, levels, promising, spread, train, weights_path
+from nas.workbench import Workbench
+from search_spaces.recipe import Choice, Recipe
+from tests.nas.records import make_student
+
+
+def student(width: int, accuracy: float, ratio: float, precision: str = "float32") -> Record:
+    choices: dict[str, Choice] = {"channels:a": width}
+    if precision != "float32":
+        choices["precision"] = precision
+    return make_student(choices, accuracy, None, ratio)
+
+
+def of(width: int) -> Recipe:
+    return Recipe.of({"channels:a": width})
+
+
+RECORDS = (
+    student(9, 0.99, 0.95),
+    student(8, 0.95, 0.80),
+    student(7, 0.94, 0.60),
+    student(6, 0.93, 0.40),
+    student(5, 0.97, 0.30, "int8"),
+    student(4, 0.90, 0.20),
+    student(3, 0.80, 0.10),
+    Record(of(2), failure="it does not run"),
+)
+
+
+def test_levels_go_down_from_the_budget() -> None:
+    assert levels(0.4) == pytest.approx([0.4, 0.28, 0.2, 0.14, 0.1, 0.068])
+    assert levels(3.0)[0] == 1.0
+
+
+def test_the_most_accurate_that_meets_a_latency_come_first_without_their_precision() -> None:
+    assert promising(RECORDS, 0.5, 3) == [of(5), of(6)]
+    assert promising(RECORDS, 0.5, 1) == [of(5)]
+    assert promising(RECORDS, 0.5, 2, taken=[of(5)]) == [of(6)]
+
+
+def test_much_faster_ones_compete_only_where_nothing_else_does() -> None:
+    assert promising(RECORDS, 0.25, 3) == [of(4)]  # 0.10 is less than half of 0.25
+    assert promising([RECORDS[6]], 0.25, 3) == [of(3)]
+    assert promising(RECORDS, 0.05, 3) == []
+
+
+def test_an_architecture_in_two_precisions_is_trained_once() -> None:
+    records = [student(6, 0.93, 0.4), student(6, 0.92, 0.35, "int8")]
+    assert promising(records, 0.5, 5) == [of(6)]
+
+
+def test_places_are_spread_over_the_levels_best_of_each_first() -> None:
+    assert spread(RECORDS, [0.9, 0.5, 0.25], 4) == [of(8), of(5), of(4), of(7)]
+    assert spread(RECORDS, [0.9, 0.5, 0.25], 3) == [of(8), of(5), of(4)]
+    assert spread(RECORDS, [0.01, 0.5], 9) == [of(5), of(6)]
+    assert spread([], [0.5], 3) == []
+
+
+def lesson_of(bench: Workbench) -> Lesson:
+    task = bench.task
+    check = task.data.validation
+    assert check.labels is not None
+    return Lesson(task, task.data.train, teacher_outputs(task, task.data.train), check, check.labels)
+
+
+def an_architecture(bench: Workbench) -> Recipe:
+    site = next(site for site in bench.space.sites.values() if site.kind == "channels")
+    return Recipe().replace(site, site.choices[3])
+
+
+def test_a_training_ends_in_weights_and_a_record_for_each_precision(tiny_bench: Workbench) -> None:
+    architecture, lesson = an_architecture(tiny_bench), lesson_of(tiny_bench)
+    records = train(tiny_bench, lesson, architecture, 1, 0.5, "short")
+    assert [record.recipe.get("precision", "float32") for record in records] == ["float32", "int8"]
+    assert all(record.ok and record.rung == 1 for record in records)
+    assert {architecture_of(record.recipe) for record in records} == {architecture}
+    assert all(0.2 < record.train_s < 2 for record in records)
+    path = weights_path(tiny_bench, architecture, 1)
+    assert path.is_file()
+    assert not checkpoint_path(path).exists()
+    longer = train(tiny_bench, lesson, architecture, 2, 0.5, "long")
+    assert all(b.train_s > a.train_s for a, b in zip(records, longer, strict=True))
+
+
+def test_what_is_trained_is_not_trained_again(tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture, lesson = an_architecture(tiny_bench), lesson_of(tiny_bench)
+    first = train(tiny_bench, lesson, architecture, 1, 0.3, "short")
+
+    def never(*_: object) -> None:
+        raise AssertionError("trained twice")
+
+    monkeypatch.setattr(module, "distill", never)
+    assert train(tiny_bench, lesson, architecture, 1, 0.3, "short") == first
+
+
+def test_a_longer_training_starts_from_the_weights_of_the_shorter(
+    tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture, lesson = an_architecture(tiny_bench), lesson_of(tiny_bench)
+    train(tiny_bench, lesson, architecture, 1, 0.3, "short")
+    began: dict[str, torch.Tensor] = {}
+    distill = module.distill
+
+    def spy(student: torch.nn.Module, *rest: object) -> object:
+        began.update({name: value.clone() for name, value in student.state_dict().items()})
+        return distill(student, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "distill", spy)
+    train(tiny_bench, lesson, architecture, 2, 0.3, "long")
+    short = load_file(weights_path(tiny_bench, architecture, 1))
+    assert all(torch.equal(began[name], value) for name, value in short.items())
+
+
+def test_weights_without_records_are_only_scored(tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the weights and the records."""
+    architecture, lesson = an_architecture(tiny_bench), lesson_of(tiny_bench)
+    evaluate = module.evaluate
+
+    def killed(*_: object) -> Record:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "evaluate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_bench, lesson, architecture, 1, 0.3, "short")
+    path: Path = weights_path(tiny_bench, architecture, 1)
+    content = path.read_bytes()
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    records = train(tiny_bench, lesson, architecture, 1, 0.3, "short")
+    assert path.read_bytes() == content
+    assert all(record.ok and record.train_s > 0.1 for record in records)

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.errors import UserError
     from nas.export import load_student
-    from nas.run import Run, resume, search
+    from nas.run import Run
+    from nas.start import resume, search
 
 # Read when OpenMP is loaded, so before torch is. Threads that spin while they wait take the cores from each other as
 # soon as anything else runs: on two busy cores a training step took 1.1 to 2.0 s with it and 0.5 to 0.9 s without.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["Run", "UserError", "load_student", "resume", "search"]
-_HOMES = dict.fromkeys(("Run", "resume", "search"), "nas.run") | {
+_HOMES = {
+    "Run": "nas.run",
     "UserError": "nas.errors",
     "load_student": "nas.export",
+    "resume": "nas.start",
+    "search": "nas.start",
 }
 
 

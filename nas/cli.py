@@ -88,14 +88,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _search(options: argparse.Namespace) -> int:
     from nas.config import load_settings
-    from nas.run import start
+    from nas.start import start
 
     given = {name: getattr(options, name) for name in ("task_or_teacher", *_SETTINGS)}
     return _conclude(start(load_settings(options.config, given)))
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from nas.run import resume
+    from nas.start import resume
 
     return _conclude(resume(options.run))
 

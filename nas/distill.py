@@ -15,6 +15,7 @@ from torch.nn import functional
 from nas.data import Split
 from nas.files import write_atomic
 from nas.teacher import Task
+from search_spaces.repair import reestimate_batch_norm
 
 TEMPERATURE = 4.0
 LABEL_WEIGHT = 0.1
@@ -23,6 +24,8 @@ WARM_UP = 0.05
 N_CHECKS = 8
 MAX_CACHED_BYTES = 1 << 30
 CHECKPOINT_S = 15.0
+N_BATCH_NORM = 512
+"""Training inputs that batch-norm statistics are taken from at the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +160,11 @@ def distill(
             _save(checkpoint, student, optimizer, state)
     _keep_better(student, lesson, state)
     student.load_state_dict(state.best)
+    if state.n_steps:
+        # Running averages of a short training lag behind its weights (Wu and Johnson 2021, section 3).
+        reestimate_batch_norm(student, lesson.train.take(order[:N_BATCH_NORM]).inputs)
+        _keep_better(student, lesson, state)
+        student.load_state_dict(state.best)
     _arrange(student, torch.contiguous_format).requires_grad_(False).eval()
     return Training(state.n_steps, earlier_s + elapsed_s() - start_s, state.before, state.best_score)
 

@@ -6,21 +6,15 @@ twice. Time is divided by shares of the budget; what a phase leaves over goes to
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from optuna.trial import TrialState
 
-from latency_models.target import Target
-from nas.accuracy import ScoredSet
-from nas.config import Settings
 from nas.confirm import confirm, finalists
-from nas.deadline import Deadline
 from nas.distill import Lesson, is_classifier, teacher_outputs
 from nas.evaluate import architecture_of, evaluate, in_precision, precisions
 from nas.files import FullDiskStops
-from nas.ledger import Ledger, study_url
-from nas.progress import Progress
+from nas.ledger import study_url
 from nas.record import Record
 from nas.rungs import beat, levels, spread, train, weights_path
 from nas.strategies.designs import designs
@@ -28,19 +22,12 @@ from nas.strategies.explore import enqueue, explore, open_study
 from nas.strategies.planner import sweep
 from nas.strategies.prices import Prices, learn
 from nas.strategies.sensitivity import complete, probe, probes
-from nas.teacher import Task
-from nas.threads import training_threads
-from nas.workbench import Workbench, calibration_inputs, load_teacher_artifact, teacher_record
-from search_spaces.cost import cost
+from nas.workbench import Workbench
 from search_spaces.estimate import CostIndex
 from search_spaces.recipe import Choice, Recipe
-from search_spaces.space import SearchSpace
 
 PROFILE_UNTIL, EXPLORE_UNTIL, TRAIN_UNTIL = 0.15, 0.27, 0.92
 """Shares of the time budget at which a phase hands over at the latest."""
-N_VALIDATION = 5000
-N_SCREENING = 2000
-"""Validation samples that repaired students are scored on; trained ones see all of them."""
 N_PROBE, PROBE_ROWS = 128, 2048
 N_CHECK = 2000
 MIN_PLANNED = 4
@@ -57,39 +44,6 @@ BUDGETS = (1.4, 1.0, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.2, 0.17, 0.14
 """Latencies that recipes are planned for, as shares of the budget."""
 DEPTH_DISCOUNTS = (1.0, 0.2)
 """Closed-form repair mends a missing block far less than training does, so recipes are planned with both views."""
-
-
-def open_workbench(
-    run: Path, settings: Settings, task: Task, ledger: Ledger, deadline: Deadline, progress: Progress
-) -> Workbench:
-    """Times the teacher, finds the sites and prepares everything that candidates are scored with."""
-    progress.phase("profiling the teacher")
-    n_threads = training_threads(settings.training_threads)
-    torch.set_num_threads(n_threads)
-    target = Target(n_threads=settings.n_threads)
-    example = task.data.example
-    validation = ScoredSet.of(task, task.data.validation.first(N_VALIDATION))
-    known = ledger.get(Recipe(), 0)
-    if known is None:
-        started_s = deadline.elapsed_s()
-        known, anchor = teacher_record(run, task, target, example, validation, settings)
-        ledger.set_fact("teacher_score_s", deadline.elapsed_s() - started_s)
-        ledger.put(known)
-    else:
-        anchor = load_teacher_artifact(run, known, target, example)
-    calibration = calibration_inputs(task, settings.n_calibration, settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
-    orders = ledger.get_fact("orders")
-    space = SearchSpace.from_teacher(
-        task.teacher, calibration, generator, settings.transforms, settings.precision, orders
-    )
-    ledger.set_fact("orders", space.orders)
-    return Workbench(
-        run, settings, task, space, target, ledger, deadline, progress, example, calibration, validation,
-        ScoredSet(validation.split.first(N_SCREENING), validation.reference[:N_SCREENING]), anchor,
-        cost(task.teacher, example), n_threads,
-        float(ledger.get_fact("teacher_score_s")),
-    )  # fmt: skip
 
 
 def search(bench: Workbench) -> None:

@@ -1,5 +1,8 @@
 """Errors that are the user's to mend: printed as two sentences, never as a traceback."""
 
+BAD_INPUT = 2
+"""Exit status for input that cannot be worked with."""
+
 
 class UserError(Exception):
     """What was wrong and what to do next.
@@ -10,7 +13,7 @@ class UserError(Exception):
         exit_status: status that the command line ends with (2: bad input).
     """
 
-    def __init__(self, problem: str, remedy: str = "", exit_status: int = 2) -> None:
+    def __init__(self, problem: str, remedy: str = "", exit_status: int = BAD_INPUT) -> None:
         super().__init__(f"{problem} {remedy}".strip())
         self.problem = problem
         self.remedy = remedy

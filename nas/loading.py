@@ -18,8 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from nas.config import Settings
 from nas.data import Data, Loss, Metric, as_data
 from nas.errors import UserError
+from nas.progress import Progress
+from nas.tasks import TASKS
 from nas.teacher import Task, make_task
 
 NESTED_UNDER = ("state_dict", "model_state_dict", "model", "state")
@@ -51,6 +54,39 @@ def load_task(
     loaded = load_data(data)
     name = Path(teacher.rpartition(":")[0]).stem
     return make_task(name, load_teacher(teacher, weights), loaded.data, loss or loaded.loss, metric or loaded.metric)
+
+
+def task_of(
+    settings: Settings, progress: Progress | None = None, loss: Loss | None = None, metric: Metric | None = None
+) -> Task:
+    """The task that settings name: a built-in one, or a user's teacher with data.
+
+    Args:
+        settings: `task_or_teacher`, `weights`, `data`, `data_dir`.
+        progress: told when a built-in teacher is trained on first use.
+        loss, metric: see `load_task`.
+
+    Raises:
+        UserError: no such task, or a teacher without data; see `load_task`.
+    """
+    name = settings.task_or_teacher
+    if name in TASKS:
+        if progress is not None:
+            progress.phase(f"loading {name}")
+
+        def tell(text: str, share: float) -> None:
+            if progress is not None:
+                progress.advance(0)
+
+        return TASKS[name](data_dir=settings.data_dir, progress=tell)
+    if ":" not in name:
+        raise UserError(
+            f"`{name}` is neither a built-in task nor a teacher.",
+            f"The tasks are {', '.join(TASKS)}; a teacher is named `path/teacher.py:build`.",
+        )
+    if settings.data is None:
+        raise UserError("There is no data for this teacher.", "Add --data path/data.py:make_data.")
+    return load_task(name, settings.weights, settings.data, loss, metric)
 
 
 def load_teacher(spec: str, weights: Path | None = None) -> nn.Module:

@@ -64,6 +64,7 @@ def check(task: Task, trace: Trace = trace_onnx) -> tuple[str, ...]:
     _check_outputs(task)
     if task.data.train.labels is not None and uses_classes:
         _check_classes(task)
+    _check_loss(task)
     _check_same_alone(task)
     _check_trace(task, trace)
     return tuple(_notes(task))
@@ -204,6 +205,25 @@ def _check_classes(task: Task) -> None:
 
 
 @torch.no_grad()
+def _check_loss(task: Task) -> None:
+    samples = task.data.train.first(N_PARITY)
+    if samples.labels is None:
+        return
+    try:
+        value = task.loss(run_batched(task.teacher, samples), samples.labels)
+        finite = bool(torch.isfinite(value)) and value.ndim == 0
+    except RUN_ERRORS as error:
+        raise UserError(
+            f"The loss cannot be computed for the teacher's outputs and the labels: {error}.",
+            "Check `loss`: it takes outputs and labels as tensors and returns one finite number as a tensor.",
+        ) from error
+    if not finite:
+        raise UserError(
+            f"The loss of the teacher is {value}, not one finite number.",
+            "Check `loss`: it takes outputs and labels as tensors and returns one finite number as a tensor.",
+        )
+
+
 def _check_same_alone(task: Task) -> None:
     samples = task.data.validation.first(8)
     together = run_batched(task.teacher, samples)

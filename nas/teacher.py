@@ -194,6 +194,13 @@ def first_outputs(teacher: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     return outputs
 
 
+def metric_name(task: Task) -> str:
+    """What the score is called in tables."""
+    if task.metric is top1_accuracy:
+        return "accuracy"
+    return "agreement" if task.metric is agreement else "metric"
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

@@ -21,6 +21,7 @@ from nas.ledger import Ledger
 from nas.progress import Progress
 from nas.record import Record
 from nas.teacher import RUN_ERRORS, Task
+from nas.threads import training_threads
 from search_spaces.cost import Cost, cost
 from search_spaces.coupling import first_line
 from search_spaces.recipe import Recipe
@@ -30,6 +31,9 @@ from search_spaces.transform import Student
 ARTIFACTS = "artifacts"
 N_PARITY = 16
 N_TEACHER_VISITS = 3
+N_VALIDATION = 5000
+N_SCREENING = 2000
+"""Validation samples that repaired students are scored on; trained ones see all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,3 +155,36 @@ def teacher_record(
         note="the teacher",
     )
     return record, anchor
+
+
+def open_workbench(
+    run: Path, settings: Settings, task: Task, ledger: Ledger, deadline: Deadline, progress: Progress
+) -> Workbench:
+    """Times the teacher, finds the sites and prepares everything that candidates are scored with."""
+    progress.phase("profiling the teacher")
+    n_threads = training_threads(settings.training_threads)
+    torch.set_num_threads(n_threads)
+    target = Target(n_threads=settings.n_threads)
+    example = task.data.example
+    validation = ScoredSet.of(task, task.data.validation.first(N_VALIDATION))
+    known = ledger.get(Recipe(), 0)
+    if known is None:
+        started_s = deadline.elapsed_s()
+        known, anchor = teacher_record(run, task, target, example, validation, settings)
+        ledger.set_fact("teacher_score_s", deadline.elapsed_s() - started_s)
+        ledger.put(known)
+    else:
+        anchor = load_teacher_artifact(run, known, target, example)
+    calibration = calibration_inputs(task, settings.n_calibration, settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    orders = ledger.get_fact("orders")
+    space = SearchSpace.from_teacher(
+        task.teacher, calibration, generator, settings.transforms, settings.precision, orders
+    )
+    ledger.set_fact("orders", space.orders)
+    return Workbench(
+        run, settings, task, space, target, ledger, deadline, progress, example, calibration, validation,
+        ScoredSet(validation.split.first(N_SCREENING), validation.reference[:N_SCREENING]), anchor,
+        cost(task.teacher, example), n_threads,
+        float(ledger.get_fact("teacher_score_s")),
+    )  # fmt: skip

@@ -12,12 +12,11 @@ import nas
 from nas.config import Settings
 from nas.data import as_data
 from nas.deadline import Deadline
-from nas.engine import open_workbench
 from nas.ledger import open_ledger
 from nas.progress import make_progress
 from nas.run import Run
 from nas.teacher import Task, make_task
-from nas.workbench import Workbench
+from nas.workbench import Workbench, open_workbench
 from tests.nas import tiny
 
 SPEC = f"{tiny.__file__}:build"

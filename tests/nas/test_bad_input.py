@@ -218,7 +218,7 @@ def test_a_target_that_cannot_be_timed(
     def fails(*_: object) -> None:
         raise LatencyError("ONNX Runtime cannot load a.onnx.", "Export it again.")
 
-    monkeypatch.setattr("nas.run.resume", fails)
+    monkeypatch.setattr("nas.start.resume", fails)
     assert "cannot load a.onnx. Export it again." in told(capsys, main(["resume", str(tmp_path)]))
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -96,7 +96,11 @@ def visit(
 
 
 def latency_from_visits(
-    visits: Sequence[Visit], target_label: str, environment: Mapping[str, str], generator: np.random.Generator
+    visits: Sequence[Visit],
+    target_label: str,
+    environment: Mapping[str, str],
+    generator: np.random.Generator,
+    anchor_s: float | None = None,
 ) -> Latency:
     """The measured latency that these visits of one candidate to one anchor show.
 
@@ -113,14 +117,14 @@ def latency_from_visits(
        visits cannot reach 95 % in this way; one visit says nothing of states that last longer than it did.
     3. `RESOLUTION` around the ratio.
 
-    Seconds: the ratio and its ends times the median of all of the anchor's samples, so that latencies taken against one
-    anchor sort as their ratios do.
+    Seconds: the ratio and its ends times the anchor's, so that latencies with one `anchor_s` sort as their ratios do.
 
     Args:
         visits: at least one.
         target_label: label of the target they were made on.
         environment: processor, versions, threads.
         generator: randomness of the bootstrap.
+        anchor_s: the anchor's latency; by default the median of its samples in these visits.
 
     Raises:
         LatencyError: there is no visit, or a sample is not a positive, finite number of seconds.
@@ -134,7 +138,8 @@ def latency_from_visits(
     outer = _median_rank(len(medians))
     low = min(low, float(medians[outer]), centre - RESOLUTION)
     high = max(high, float(medians[-1 - outer]), centre + RESOLUTION)
-    anchor_s = float(np.median(np.concatenate([one.anchor_s for one in visits])))
+    if anchor_s is None:
+        anchor_s = median_anchor_s(visits)
     ratio, ratio_low, ratio_high = math.exp(centre), math.exp(low), math.exp(high)
     return Latency(
         median_s=ratio * anchor_s,
@@ -148,6 +153,11 @@ def latency_from_visits(
         visits=tuple(visits),
         environment=dict(environment),
     )
+
+
+def median_anchor_s(visits: Iterable[Visit]) -> float:
+    """The median of the anchor's samples over these visits, seconds."""
+    return float(np.median(np.concatenate([one.anchor_s for one in visits])))
 
 
 def _checked(one: Visit) -> Visit:

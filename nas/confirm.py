@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from latency_models.latency import Visit
 from latency_models.onnxruntime_backend import load
-from latency_models.timing import Plan, visit
+from latency_models.timing import Plan, median_anchor_s, visit
 from nas.accuracy import ScoredSet, score
 from nas.evaluate import architecture_of, artifact_of
 from nas.export import feed, parity, save_student
@@ -47,6 +47,8 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
     Members that have a test score already were confirmed before an interruption and are left as they are.
     """
     waiting = [record for record in (teacher, *members) if record.test_accuracy is None]
+    if not waiting:
+        return
     artifacts = {record.id: artifact_of(bench, record) for record in waiting}
     runners = {name: load(artifact, bench.target, feed(bench.example)) for name, artifact in artifacts.items()}
     visits: dict[str, tuple[Visit, ...]] = {
@@ -56,6 +58,12 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
         for name, runner in runners.items():
             visits[name] = (*visits[name], visit({name: runner}, bench.anchor, Plan())[name])
             beat(bench)
+    # One latency of the teacher for all, or milliseconds of visits at different times would contradict the ratios.
+    # Kept, so that a confirmation that was cut off goes on with the same one.
+    anchor_s = bench.ledger.get_fact("anchor_s")
+    if anchor_s is None:
+        anchor_s = median_anchor_s(one for some in visits.values() for one in some)
+        bench.ledger.set_fact("anchor_s", anchor_s)
     test = ScoredSet.of(bench.task, bench.task.data.test)
     (bench.run / STUDENTS).mkdir(exist_ok=True)
     for record in waiting:
@@ -70,7 +78,7 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
         bench.ledger.put(
             replace(
                 record,
-                latency=latency_of_visits(bench, visits[record.id]),
+                latency=latency_of_visits(bench, visits[record.id], anchor_s),
                 test_accuracy=value,
                 environment={**record.environment, "parity": f"{difference:.3g}"},
             )

@@ -74,9 +74,15 @@ def task_of(
         if progress is not None:
             progress.phase(f"loading {name}")
 
+        shown = ""
+
         def tell(text: str, share: float) -> None:
-            if progress is not None:
+            nonlocal shown
+            if progress is not None and text != shown:
+                progress.phase(text)
+            elif progress is not None:
                 progress.advance(0)
+            shown = text
 
         return TASKS[name](data_dir=settings.data_dir, progress=tell)
     if ":" not in name:

@@ -145,7 +145,7 @@ def subtitle(front: Front) -> str:
 def others_label(front: Front) -> str:
     """What the legend calls the records beside the front, and the set their scores are from where it differs."""
     untested = front.tested and any(record.test_accuracy is None for record in front.dominated)
-    return "dominated (validation set)" if untested else "dominated"
+    return "not on the front (validation set)" if untested else "not on the front"
 
 
 def _style(axes: Axes, frame: Frame, front: Front) -> None:
@@ -190,9 +190,8 @@ def _draw_points(axes: Axes, front: Front, frame: Frame) -> None:
         axes.scatter(xs, ys, 72, BLUE, marker=shape, edgecolors="white", linewidths=1.2, label=label, zorder=5)
     axes.scatter(*place([front.teacher]), marker="D", s=95, color=INK, edgecolors="white", label="teacher", zorder=5)
     if frame.hidden:
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 2}
         text = f"{frame.hidden} less accurate, not shown"
-        axes.text(0.012, 0.02, text, transform=axes.transAxes, fontsize=10, color="#57606A", bbox=box, zorder=6)
+        axes.text(0.0, -0.13, text, transform=axes.transAxes, fontsize=10, color="#57606A")
 
 
 def _draw_budget(axes: Axes, frame: Frame, budget_ratio: float) -> None:

@@ -90,10 +90,10 @@ class Workbench:
         return latency_of_visits(self, (*earlier, new))
 
 
-def latency_of_visits(bench: Workbench, visits: tuple[Visit, ...]) -> Latency:
-    """The latency that these visits show."""
+def latency_of_visits(bench: Workbench, visits: tuple[Visit, ...], anchor_s: float | None = None) -> Latency:
+    """The latency that these visits show; see `latency_from_visits`."""
     generator = bench.seeded("interval", len(visits))
-    return latency_from_visits(visits, bench.target.label, environment(bench.target), generator)
+    return latency_from_visits(visits, bench.target.label, environment(bench.target), generator, anchor_s)
 
 
 def calibration_inputs(task: Task, n: int, seed: int) -> tuple[Tensor, ...]:

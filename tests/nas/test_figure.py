@@ -10,11 +10,11 @@ FRONT = front_of(RECORDS, TEACHER)
 
 def test_figure_shows_every_record_once() -> None:
     traces = {trace.name: trace for trace in figure(FRONT, "digits", 0.2, SITES).data if trace.name}
-    assert list(traces) == ["dominated (validation set)", "front, float32", "front, int8", "teacher"]
+    assert list(traces) == ["not on the front (validation set)", "front, float32", "front, int8", "teacher"]
     assert list(traces["front, int8"].x) == pytest.approx([8.2, 11.8, 19.0, 19.8])
     assert list(traces["front, int8"].y) == pytest.approx([90.70, 92.29, 93.05, 93.32])
     assert list(traces["front, int8"].error_x.array)[2:] == pytest.approx([0.57, 0.594])
-    assert traces["dominated (validation set)"].error_x.array is None
+    assert traces["not on the front (validation set)"].error_x.array is None
 
 
 def test_budget_and_labels_stand_at_exponents_on_a_logarithmic_axis() -> None:

@@ -158,7 +158,7 @@ def test_a_second_search_on_a_run_is_refused_and_an_interrupted_one_goes_on(
     tiny_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    arguments = search_arguments(run, tiny_weights, "6s")
+    arguments = search_arguments(run, tiny_weights, "15s")
     with started(arguments, tmp_path) as search:
         search.wait_for("measuring what each choice loses")
         for second in (["resume", str(run)], arguments):

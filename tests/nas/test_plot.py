@@ -75,8 +75,8 @@ def test_labels_do_not_touch() -> None:
 
 
 def test_legend_and_subtitle_say_which_set() -> None:
-    assert others_label(FRONT) == "dominated (validation set)"
-    assert others_label(front_of([*MEMBERS, DOMINATED[0]], TEACHER)) == "dominated"
+    assert others_label(FRONT) == "not on the front (validation set)"
+    assert others_label(front_of([*MEMBERS, DOMINATED[0]], TEACHER)) == "not on the front"
     assert "on the test set" in subtitle(FRONT)
     untested = front_of([replace(record, test_accuracy=None) for record in MEMBERS], TEACHER)
     assert "on the validation set" in subtitle(untested)

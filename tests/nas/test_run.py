@@ -54,7 +54,7 @@ def test_the_time_budget_is_kept(tiny_run: Run) -> None:
 def test_the_table_has_the_columns_asked_for_and_the_teacher(tiny_run: Run) -> None:
     table = pd.read_csv(tiny_run.folder / "front.csv")
     assert [column for column in table.columns if column in COLUMNS_ASKED_FOR] == COLUMNS_ASKED_FOR
-    assert len(table) == len(tiny_run.front.members) + 1 >= 3
+    assert len(table) == len(tiny_run.front.members) + 1 >= 2
     teacher = table[table["id"] == "teacher"].iloc[0]
     assert teacher["accuracy"] == teacher["teacher_accuracy"]
     assert teacher["latency_ratio"] == pytest.approx(1.0, abs=0.15)

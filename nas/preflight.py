@@ -1,7 +1,5 @@
 """What is looked at before any work: each finding is a message that says what to do."""
 
-import io
-import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -13,6 +11,7 @@ from torch.nn import functional
 
 from nas.data import Data, Split
 from nas.errors import UserError
+from nas.export import onnx_bytes
 from nas.teacher import RUN_ERRORS, Task, first_outputs, run_batched, top1_accuracy
 
 Trace = Callable[[nn.Module, tuple[Tensor, ...]], bytes]
@@ -33,17 +32,7 @@ _SESSION_ERRORS = (
 )
 
 
-def trace_onnx(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
-    """The module as an ONNX file, by torch's tracing exporter. Warnings are silenced: the graph is compared instead."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # Only the newer exporter needs a path, which the annotation follows.
-        torch.onnx.export(module, inputs, buffer, dynamo=False, opset_version=17)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def check(task: Task, trace: Trace = trace_onnx) -> tuple[str, ...]:
+def check(task: Task, trace: Trace = onnx_bytes) -> tuple[str, ...]:
     """Refuses a task that a search would stumble over; takes seconds for small teachers.
 
     Args:
@@ -209,18 +198,19 @@ def _check_loss(task: Task) -> None:
     samples = task.data.train.first(N_PARITY)
     if samples.labels is None:
         return
+    remedy = "Check `loss`: it takes outputs and labels as tensors and returns one finite number as a tensor."
     try:
         value = task.loss(run_batched(task.teacher, samples), samples.labels)
         finite = bool(torch.isfinite(value)) and value.ndim == 0
     except RUN_ERRORS as error:
         raise UserError(
             f"The loss cannot be computed for the teacher's outputs and the labels: {error}.",
-            "Check `loss`: it takes outputs and labels as tensors and returns one finite number as a tensor.",
+            remedy,
         ) from error
     if not finite:
         raise UserError(
             f"The loss of the teacher is {value}, not one finite number.",
-            "Check `loss`: it takes outputs and labels as tensors and returns one finite number as a tensor.",
+            remedy,
         )
 
 

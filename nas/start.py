@@ -17,7 +17,6 @@ from nas.data import Loss, Metric, as_data
 from nas.deadline import Deadline, wall_clock
 from nas.engine import search as run_engine
 from nas.errors import BAD_INPUT, UserError
-from nas.export import onnx_bytes
 from nas.files import SETTINGS_FILE
 from nas.front import front_of
 from nas.ledger import LEDGER_FILE, open_ledger
@@ -94,7 +93,7 @@ def start(
     with progress:
         task = task or task_of(settings, progress, loss, metric)
         progress.phase("checking teacher and data")
-        notes = check(task, onnx_bytes)
+        notes = check(task)
         folder = claimed_folder(settings.out, settings.task_or_teacher, wall_clock())
         for note in notes:
             progress.note(note)
@@ -139,7 +138,7 @@ def resume(
                 raise UserError("This run's teacher was given from Python.", "Use nas.resume(folder, teacher, data).")
             else:
                 task = make_task(type(teacher).__name__, teacher, as_data(data), loss, metric)
-            check(task, onnx_bytes)
+            check(task)
             _work(folder, settings, task, deadline, progress)
     return Run.open(folder)
 

@@ -21,7 +21,7 @@ from tests.nas import tiny
 
 SPEC = f"{tiny.__file__}:build"
 DATA = f"{tiny.__file__}:make_data"
-TIME_BUDGET_S = 14.0
+TIME_BUDGET_S = 20.0
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Precision = Literal["float32", "int8"]
+from latency_models.errors import LatencyError
+
+Precision = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -29,3 +31,22 @@ class Artifact:
         """The artifact that lies at `path`."""
         content = path.read_bytes()
         return cls(path, hashlib.sha256(content).hexdigest(), precision, len(content))
+
+    def read(self) -> bytes:
+        """The file's content, so that what is timed is what was exported.
+
+        Raises:
+            LatencyError: the file is missing or is no longer the one with this digest.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise LatencyError(
+                f"{self.path} cannot be read: {error.strerror}.", "Export the student again, or restore the file."
+            ) from error
+        if hashlib.sha256(content).hexdigest() != self.digest:
+            raise LatencyError(
+                f"{self.path} has changed since it was exported: its SHA-256 is not {self.digest[:12]}...",
+                "Export the student again, or restore the file.",
+            )
+        return content

@@ -1,4 +1,4 @@
-"""The error of this package."""
+"""The errors of this package."""
 
 
 class LatencyError(Exception):
@@ -13,3 +13,7 @@ class LatencyError(Exception):
         super().__init__(f"{problem} {remedy}")
         self.problem = problem
         self.remedy = remedy
+
+
+class DeviceError(LatencyError):
+    """The device, not the artifact, is at fault: out of reach, vanished, or quarantined. Worth trying again later."""

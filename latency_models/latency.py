@@ -33,6 +33,7 @@ class Latency:
         target: label of the target it holds for.
         visits: the raw samples (empty where predicted).
         environment: processor, versions, threads.
+        known_error: of a predicted latency: the predictor's median relative error where a clock could judge it.
     """
 
     median_s: float
@@ -45,6 +46,7 @@ class Latency:
     target: str
     visits: tuple[Visit, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    known_error: float | None = None
 
     @property
     def n_samples(self) -> int:

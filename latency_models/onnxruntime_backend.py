@@ -1,9 +1,7 @@
 """Running an artifact with ONNX Runtime on this machine's processor."""
 
-import hashlib
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +11,9 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from latency_models.artifact import Artifact
+from latency_models.backend import Feed
 from latency_models.errors import LatencyError
 from latency_models.target import Target
-
-Feed = Mapping[str, NDArray[np.generic]]
-"""Input name to array, batch axis included."""
 
 ORT_ERRORS = (
     ort_errors.EPFail,
@@ -84,7 +80,7 @@ def load(artifact: Artifact, target: Target, feed: Feed) -> OrtRunner:
         LatencyError: the file is missing, changed or does not load; the feed does not fit; an output is not finite.
     """
     try:
-        session = ort.InferenceSession(_content(artifact), _options(target), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(artifact.read(), _options(target), providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
         raise LatencyError(
             f"ONNX Runtime cannot load {artifact.path}: {_first_line(error)}.",
@@ -123,21 +119,6 @@ def _options(target: Target) -> ort.SessionOptions:
     # wake-up a layer), but stop when it ends: otherwise the candidate's idle threads would slow the anchor's turn.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
-
-
-def _content(artifact: Artifact) -> bytes:
-    try:
-        content = artifact.path.read_bytes()
-    except OSError as error:
-        raise LatencyError(
-            f"{artifact.path} cannot be read: {error.strerror}.", "Export the student again, or restore the file."
-        ) from error
-    if hashlib.sha256(content).hexdigest() != artifact.digest:
-        raise LatencyError(
-            f"{artifact.path} has changed since it was exported: its SHA-256 is not {artifact.digest[:12]}...",
-            "Export the student again, or restore the file.",
-        )
-    return content
 
 
 def _check_feed(session: ort.InferenceSession, feed: Feed) -> None:

@@ -33,6 +33,7 @@ def latency_to_json(latency: Latency) -> dict[str, Any]:
         "target": latency.target,
         "visits": [visit_to_json(visit) for visit in latency.visits],
         "environment": dict(latency.environment),
+        "known_error": latency.known_error,
     }
 
 
@@ -52,6 +53,7 @@ def latency_from_json(values: Mapping[str, Any]) -> Latency:
             target=str(values["target"]),
             visits=tuple(visit_from_json(visit) for visit in values["visits"]),
             environment={str(key): str(value) for key, value in values["environment"].items()},
+            known_error=None if values["known_error"] is None else float(values["known_error"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a latency: {error!r}") from error

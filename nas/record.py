@@ -1,7 +1,7 @@
 """Everything known of one recipe: scores or the failure, seeds, budget spent, environment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from latency_models.latency import Latency
 from search_spaces.recipe import Recipe
@@ -17,7 +17,9 @@ class Record:
         failure: why there are no scores, or None.
         accuracy: share on the validation set, through the artifact (a user's metric: its value).
         test_accuracy: the same on the test set; only for members of the final front.
-        latency: end to end on the target, or None where it failed.
+        latency: end to end on the run's first target, or None where there is none.
+        elsewhere: latencies on the run's other targets, by their labels.
+        refusals: why there is no latency on a target, by its label: a precision or operator it cannot do.
         n_parameters, n_macs: of the student (multiply-accumulates of one inference).
         size_bytes: of the artifact.
         artifact: path relative to the run's folder, and its SHA-256.
@@ -33,6 +35,8 @@ class Record:
     accuracy: float | None = None
     test_accuracy: float | None = None
     latency: Latency | None = None
+    elsewhere: Mapping[str, Latency] = field(default_factory=dict)
+    refusals: Mapping[str, str] = field(default_factory=dict)
     n_parameters: int = 0
     n_macs: int = 0
     size_bytes: int = 0
@@ -52,3 +56,18 @@ class Record:
     def ok(self) -> bool:
         """Whether it has both scores."""
         return self.failure is None and self.accuracy is not None and self.latency is not None
+
+    def on(self, target: str) -> "Record":
+        """The same record with its latency on another target of the run; `failure` says why there is none.
+
+        Args:
+            target: label.
+        """
+        if self.latency is not None and self.latency.target == target:
+            return self
+        everywhere = dict(self.elsewhere)
+        if self.latency is not None:
+            everywhere[self.latency.target] = self.latency
+        latency = everywhere.pop(target, None)
+        failure = self.failure if latency is not None else self.failure or self.refusals.get(target)
+        return replace(self, latency=latency, elsewhere=everywhere, failure=failure)

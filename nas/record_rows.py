@@ -20,6 +20,8 @@ COLUMNS = {
     "accuracy": "accuracy REAL",
     "test_accuracy": "test_accuracy REAL",
     "latency": "latency TEXT",
+    "elsewhere": "elsewhere TEXT NOT NULL",
+    "refusals": "refusals TEXT NOT NULL",
     "n_parameters": "n_parameters INTEGER NOT NULL",
     "n_macs": "n_macs INTEGER NOT NULL",
     "size_bytes": "size_bytes INTEGER NOT NULL",
@@ -49,6 +51,8 @@ def row_of_record(record: Record) -> Row:
         None if record.test_accuracy is None else _finite("test_accuracy", record.test_accuracy),
         # allow_nan=False: the JSON writer refuses NaN and inf wherever they stand, raw samples included.
         None if latency is None else json.dumps(latency_to_json(latency), allow_nan=False),
+        json.dumps({label: latency_to_json(one) for label, one in record.elsewhere.items()}, allow_nan=False),
+        json.dumps(dict(record.refusals)),
         _whole("n_parameters", record.n_parameters),
         _whole("n_macs", record.n_macs),
         _whole("size_bytes", record.size_bytes),
@@ -67,6 +71,8 @@ def record_of_row(row: Row) -> Record:
     del values["digest"]
     values["recipe"] = Recipe.from_json(values["recipe"])
     values["latency"] = None if values["latency"] is None else latency_from_json(json.loads(values["latency"]))
+    values["elsewhere"] = {k: latency_from_json(v) for k, v in json.loads(values["elsewhere"]).items()}
+    values["refusals"] = json.loads(values["refusals"])
     values["environment"] = json.loads(values["environment"])
     return Record(**values)
 

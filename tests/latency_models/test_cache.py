@@ -12,7 +12,7 @@ from latency_models.errors import LatencyError
 from latency_models.latency import Visit
 from latency_models.timing import Plan
 
-KEY = Key("a" * 64, "b" * 64, "cpu-onnxruntime-1t", Plan(), {"onnxruntime": "1.0"})
+KEY = Key("a" * 64, "b" * 64, "cpu-1t", Plan(), {"onnxruntime": "1.0"})
 FIRST, SECOND = Visit((0.1 + 0.2,), (1 / 3,)), Visit((1.0, 2.0), (3.0, 4.0))
 
 

@@ -6,9 +6,7 @@ from latency_models.latency import Latency, Visit
 from latency_models.serialize import latency_from_json, latency_to_json, visit_from_json, visit_to_json
 
 VISIT = Visit((0.1 + 0.2, 1e-300), (1 / 3, 5e-324))
-LATENCY = Latency(
-    0.1 + 0.2, 1 / 3, 2 / 3, 0.7, 0.6, 0.8, "measured", "cpu-onnxruntime-1t", (VISIT, VISIT), {"processor": "x"}
-)
+LATENCY = Latency(0.1 + 0.2, 1 / 3, 2 / 3, 0.7, 0.6, 0.8, "measured", "cpu-1t", (VISIT, VISIT), {"processor": "x"})
 
 
 def test_round_trips_keep_every_bit() -> None:

@@ -9,7 +9,7 @@ from nas.record import Record
 from search_spaces.recipe import Choice, Recipe, Site
 
 TEACHER_S = 2.6e-3
-TARGET = "cpu-onnxruntime-1t"
+TARGET = "cpu-1t"
 ENVIRONMENT = {"processor": "AMD EPYC 7B13", "onnxruntime": "1.23.2", "torch": "2.13.0+cpu"}
 
 SITES: dict[str, Site] = {

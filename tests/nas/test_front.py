@@ -31,7 +31,7 @@ def test_members_are_what_no_other_beats(front: Front) -> None:
     assert front.members == MEMBERS
     assert front.dominated == DOMINATED
     assert front.failed == (FAILED,)
-    assert front.target == "cpu-onnxruntime-1t"
+    assert front.target == "cpu-1t"
 
 
 def test_a_record_without_a_test_score_is_no_member_of_a_tested_front() -> None:

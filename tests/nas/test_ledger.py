@@ -21,7 +21,7 @@ LATENCY = Latency(
     0.3,
     0.4,
     "measured",
-    "cpu-onnxruntime-1t",
+    "cpu-1t",
     (Visit((0.1 + 0.2, 5e-324), (0.1, 1.7976931348623157e308)), Visit((1 / 3,), (2 / 3,))),
     {"cpu": "x", "threads": "1"},
 )

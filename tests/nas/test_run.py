@@ -62,7 +62,7 @@ def test_the_table_has_the_columns_asked_for_and_the_teacher(tiny_run: Run) -> N
     assert (table["latency_low_s"] <= table["latency_s"]).all()
     assert (table["latency_s"] <= table["latency_high_s"]).all()
     assert table["latency_ratio"].is_monotonic_increasing
-    assert (table["target"] == "cpu-onnxruntime-1t").all()
+    assert (table["target"] == "cpu-1t").all()
     for row in table.to_dict("records"):
         assert (tiny_run.folder / row["artifact"]).stat().st_size == row["size_bytes"]
         assert isinstance(json.loads(row["recipe"]), dict)

@@ -46,7 +46,7 @@ def test_each_visit_adds_to_the_ones_before(tiny_bench: Workbench) -> None:
     twice = tiny_bench.time(artifact, once.visits)
     assert (len(once.visits), len(twice.visits)) == (1, 2)
     assert twice.visits[0] == once.visits[0]
-    assert twice.target == "cpu-onnxruntime-1t"
+    assert twice.target == "cpu-1t"
 
 
 def test_training_uses_the_cores_of_this_process_unless_told() -> None:

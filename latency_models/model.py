@@ -1,0 +1,37 @@
+"""Artifact to latency: what the search asks, whether a clock or a model answers."""
+
+from typing import Protocol
+
+from latency_models.artifact import Artifact
+from latency_models.latency import Latency, Visit
+from latency_models.target import Target
+
+
+class LatencyModel(Protocol):
+    """Latencies on one target, each beside the same anchor (the teacher's artifact)."""
+
+    @property
+    def target(self) -> Target:
+        """What the latencies hold for."""
+
+    def latency(self, artifact: Artifact, earlier: tuple[Visit, ...] = (), anchor_s: float | None = None) -> Latency:
+        """The latency of an artifact.
+
+        Args:
+            artifact: what to measure or predict.
+            earlier: visits made before; a measured latency adds one and rests on all of them.
+            anchor_s: the anchor's latency, where it is known better than from these visits.
+
+        Raises:
+            DeviceError: the device is out of reach; nothing is known of the artifact.
+            LatencyError: the artifact cannot be run on the target: refused, failed to compile, or wrong results.
+        """
+
+    def refusal(self, precision: str) -> str | None:
+        """Why the target cannot compute in a precision, or None where it can."""
+
+    def environment(self) -> dict[str, str]:
+        """What else the latencies depend on: processor, versions, threads, and what is known of the error."""
+
+    def close(self) -> None:
+        """Ends its processes and connections."""

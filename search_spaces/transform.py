@@ -24,7 +24,7 @@ class Student:
     """
 
     module: nn.Module
-    precision: Literal["float32", "int8"] = "float32"
+    precision: Literal["float32", "float16", "int8"] = "float32"
     keeps: Mapping[str, Keep] = field(default_factory=dict)
     without_effect: Mapping[str, str] = field(default_factory=dict)
     calibration_outputs: Tensor | None = None

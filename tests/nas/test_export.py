@@ -88,6 +88,33 @@ def test_int8_computes_something_else_that_is_close(space: SearchSpace, digits: 
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
 
 
+def test_float16_is_close_and_half_the_size(space: SearchSpace, digits: Tensor, tmp_path: Path) -> None:
+    student = replace(space.build(Recipe()), precision="float16")
+    whole = exported(space.build(Recipe()), (digits[:64],), tmp_path / "whole.onnx")
+    artifact = exported(student, (digits[:64],), tmp_path / "a.onnx")
+    assert artifact.precision == "float16"
+    assert artifact.size_bytes < 0.6 * whole.size_bytes
+    assert 1e-6 < parity(artifact, student, (digits[:64],)) < 2e-3
+    assert run_artifact(artifact, (digits[:37],), n_batch=7).dtype == np.float32
+
+
+def test_a_float16_file_with_other_weights_is_refused(space: SearchSpace, digits: Tensor, tmp_path: Path) -> None:
+    student = replace(space.build(Recipe()), precision="float16")
+    artifact = exported(student, (digits[:64],), tmp_path / "a.onnx")
+    tampered(artifact.path, 0.5)
+    with pytest.raises(ValueError, match="differs from the module"):
+        parity(Artifact.from_file(artifact.path, "float16"), student, (digits[:16],))
+
+
+def test_a_student_out_of_the_range_of_float16_leaves_no_file(tmp_path: Path) -> None:
+    module = nn.Linear(3, 2).eval()
+    with torch.no_grad():
+        module.weight.fill_(1e6)
+    with pytest.raises(ValueError, match="float16 ends at 65504"):
+        exported(Student(module, "float16"), (torch.randn(8, 3),), tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_student_that_cannot_be_quantised_leaves_no_file(tmp_path: Path) -> None:
     student = Student(nn.Sequential(nn.ReLU(), nn.Flatten()), "int8")
     with pytest.raises(ValueError, match="quantise"):

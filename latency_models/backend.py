@@ -89,7 +89,7 @@ BACKENDS: dict[tuple[Access, Runtime, Device], str] = {
     ("local", "tvm", "cpu"): "latency_models.tvm_backend",
     ("local", "tvm", "cuda"): "latency_models.tvm_cuda",
     ("rpc", "tvm", "cpu"): "latency_models.remote",
-    ("rpc", "tvm", "cuda"): "latency_models.remote",
+    ("rpc", "tvm", "cuda"): "latency_models.remote_cuda",
     ("estimate", "tvm", "cpu"): "latency_models.estimate",
 }
 """Modules by name, as importing TVM takes seconds."""

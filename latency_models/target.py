@@ -46,6 +46,9 @@ class Remote:
         key: under which the device is known to a tracker; empty for a server that is reached directly.
         compiler: C compiler that links for the device, e.g. `aarch64-linux-gnu-gcc`.
         connect_s, run_s: seconds after which connecting, and one compiling, uploading or timing step, is given up.
+        priority: of a request to the tracker; higher ones are served first.
+        emulated: whether an emulated device is accepted, whose times are no latencies. Its label then says so wherever
+            a figure stands; without it a device that turns out to be emulated is refused, and with it a real one.
     """
 
     host: str = "127.0.0.1"
@@ -54,6 +57,8 @@ class Remote:
     compiler: str = "aarch64-linux-gnu-gcc"
     connect_s: float = 10.0
     run_s: float = 120.0
+    priority: int = 1
+    emulated: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,5 +93,6 @@ class Target:
 
     @property
     def label(self) -> str:
-        """One word for tables and the ledger, e.g. `cpu-1t`."""
-        return f"{self.name}-{self.n_threads}t"
+        """One word for tables and the ledger, e.g. `cpu-1t`, `pi4-4t`, `pi4-4t-emulated`."""
+        emulated = self.remote is not None and self.remote.emulated
+        return f"{self.name}-{self.n_threads}t{'-emulated' if emulated else ''}"

@@ -1,20 +1,28 @@
 """The model card of one student: what it is, where it comes from, how good and how fast, how to load it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from latency_models.latency import Latency
-from nas.front import latency_of, precision_of
+from nas.front import precision_of
+from nas.latencies import everywhere
 from nas.record import Record
-from nas.words import Sites, against_teacher, changes, milliseconds, percent, score, summary
+from nas.words import Sites, about, against_teacher, changes, estimate, milliseconds, percent, score, summary
 
 _LONGEST_INLINE = 200
 """Up to so many raw samples stand in the card itself; more go into a JSON file beside it."""
 
 
 def write_card(
-    record: Record, teacher: Record, sites: Sites, folder: Path, facts: Mapping[str, str], metric: str = "accuracy"
+    record: Record,
+    teacher: Record,
+    sites: Sites,
+    folder: Path,
+    facts: Mapping[str, str],
+    metric: str = "accuracy",
+    targets: Sequence[str] = (),
+    chosen_for: str = "",
 ) -> Path:
     """Writes `<id>.md`, and `<id>.latency.json` beside it where the raw samples are many.
 
@@ -25,22 +33,27 @@ def write_card(
         folder: where the card goes; it must exist.
         facts: what else to say of the run (teacher, SHA-256 of its weights, target, seed, versions), in this order.
         metric: name of the score; `accuracy` and `agreement` are shown in %.
+        targets: labels of the run's targets; by default those that the record has a latency on.
+        chosen_for: label of the target whose front it is on, where there are several targets.
 
     Raises:
-        ValueError: the record or the teacher has no latency.
+        ValueError: the record has no latency.
     """
+    latencies = everywhere(record)
+    if not latencies:
+        raise ValueError(f"{record.id} has no latency")
+    labels = tuple(targets) or tuple(latencies)
     path = folder / f"{record.id}.md"
-    samples = _samples(latency_of(record))
     is_share = metric in ("accuracy", "agreement")
     sections = (
         f"# Student {record.id}\n\n{_one_line(summary(record.recipe, sites))}",
         f"## What was changed\n\n{_recipe(record, sites)}",
         f"## Scores\n\n{_scores(record, teacher, metric, is_share)}",
-        f"## Latency\n\n{_latency(latency_of(record))}",
+        f"## Latency\n\n{_latencies(record, latencies, labels)}",
         f"## Lineage\n\n{_table(_lineage(record, facts))}",
-        f"## Environment\n\n{_table({**latency_of(record).environment, **record.environment})}",
-        f"## How to load it\n\n{_loading(record)}",
-        f"## Raw latency samples\n\n{_raw(samples, path, latency_of(record).n_samples)}",
+        f"## Environment\n\n{_environment(record, latencies)}",
+        f"## How to load it\n\n{_loading(record, chosen_for if len(labels) > 1 else '')}",
+        f"## Raw latency samples\n\n{_raw(latencies, path)}",
     )
     path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return path
@@ -73,19 +86,49 @@ def _scores(record: Record, teacher: Record, metric: str, is_share: bool) -> str
     return "\n".join(lines) + "\n\nScores were taken through the ONNX file itself."
 
 
+def _latencies(record: Record, latencies: Mapping[str, Latency], labels: Sequence[str]) -> str:
+    """The latency on every target; of one target alone without a heading."""
+    if len(labels) == 1 and labels[0] in latencies:
+        return _latency(latencies[labels[0]])
+    parts = []
+    for label in labels:
+        latency = latencies.get(label)
+        said = " (estimate, not measured)" if latency is not None and latency.source == "predicted" else ""
+        none = f"None: {_one_line(record.refusals.get(label, 'it was not timed there'))}"
+        parts.append(f"### {_one_line(label)}{said}\n\n{none if latency is None else _latency(latency)}")
+    return "\n\n".join(parts)
+
+
 def _latency(latency: Latency) -> str:
-    how = f"measured, {latency.n_samples} samples in {len(latency.visits)} visits, interleaved with the teacher"
+    source = f"measured, {latency.n_samples} samples in {len(latency.visits)} visits, interleaved with the teacher"
+    if latency.source == "predicted":
+        source = f"predicted, not measured; {estimate(latency.known_error)}"
+
+    def tilde(figure: str) -> str:
+        return about(figure, latency.source)
+
     return _table(
         {
-            "seconds per inference": f"{milliseconds(latency.median_s)} (95 % interval "
+            "seconds per inference": f"{tilde(milliseconds(latency.median_s))} (95 % interval "
             f"{milliseconds(latency.low_s)} to {milliseconds(latency.high_s)})",
-            "share of the teacher's": f"{percent(latency.ratio)} (95 % interval "
+            "share of the teacher's": f"{tilde(percent(latency.ratio))} (95 % interval "
             f"{percent(latency.ratio_low)} to {percent(latency.ratio_high)})",
-            "speed-up": f"{1 / latency.ratio:.2f}",
+            "speed-up": tilde(f"{1 / latency.ratio:.2f}"),
             "target": latency.target,
-            "source": how if latency.source == "measured" else "predicted, not measured",
+            "source": source,
         }
     )
+
+
+def _environment(record: Record, latencies: Mapping[str, Latency]) -> str:
+    """What it was trained and timed with; what differs between targets is said of each."""
+    if len(latencies) == 1:
+        (latency,) = latencies.values()
+        return _table({**latency.environment, **record.environment})
+    rows = dict(record.environment)
+    for label, latency in latencies.items():
+        rows |= {f"{name} ({label})": text for name, text in latency.environment.items() if rows.get(name) != text}
+    return _table(rows)
 
 
 def _lineage(record: Record, facts: Mapping[str, str]) -> dict[str, str]:
@@ -102,29 +145,34 @@ def _lineage(record: Record, facts: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _loading(record: Record) -> str:
+def _loading(record: Record, chosen_for: str) -> str:
     code = (
         "import onnxruntime\n\n"
         f"session = onnxruntime.InferenceSession({record.artifact!r})  # path from the run's folder\n"
         "names = [node.name for node in session.get_inputs()]\n"
         "outputs = session.run(None, dict(zip(names, inputs)))  # inputs: one float32 array for each input"
     )
-    export = f"nas export results/<run> --pick {record.id} --out student.onnx"
+    target = f" --target {chosen_for}" if chosen_for else ""
+    export = f"nas export results/<run> --pick {record.id}{target} --out student.onnx"
     return f"{_fenced('python', code)}\n\nOr take it out of the run:\n\n{_fenced('sh', export)}"
 
 
-def _samples(latency: Latency) -> str:
-    visits = [{"candidate_s": visit.candidate_s, "anchor_s": visit.anchor_s} for visit in latency.visits]
-    return json.dumps(visits)
-
-
-def _raw(samples: str, path: Path, n_samples: int) -> str:
+def _raw(latencies: Mapping[str, Latency], path: Path) -> str:
+    measured = {label: latency for label, latency in latencies.items() if latency.visits}
+    if not measured:
+        return "None: no latency was measured."
     words = "Seconds, one entry a visit; `anchor_s` is the teacher, each entry taken right beside its candidate's."
-    if n_samples <= _LONGEST_INLINE:
-        return f"{words}\n\n{_fenced('json', samples)}"
+    samples = {label: _visits(latency) for label, latency in measured.items()}
+    text = json.dumps(samples if len(latencies) > 1 else next(iter(samples.values())))
+    if sum(latency.n_samples for latency in measured.values()) <= _LONGEST_INLINE:
+        return f"{words}\n\n{_fenced('json', text)}"
     beside = path.with_suffix(".latency.json")
-    beside.write_text(samples + "\n", encoding="utf-8")
+    beside.write_text(text + "\n", encoding="utf-8")
     return f"{words} They lie in [{beside.name}]({beside.name})."
+
+
+def _visits(latency: Latency) -> list[dict[str, tuple[float, ...]]]:
+    return [{"candidate_s": visit.candidate_s, "anchor_s": visit.anchor_s} for visit in latency.visits]
 
 
 def _table(rows: Mapping[str, str]) -> str:

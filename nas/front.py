@@ -1,15 +1,11 @@
-"""The front: the students that no other beats, beside the teacher; as a table, a data frame and files."""
+"""The front: the students that no other beats, beside the teacher; as a table and a data frame."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
@@ -17,27 +13,13 @@ from latency_models.latency import Latency
 from nas.pareto import non_dominated
 from nas.pick import Candidate, Limits, pick
 from nas.record import Record
-from nas.words import Sites, milliseconds, score, summary
+from nas.words import Sites, about, estimate, milliseconds, score, summary
 
-# fmt: off
 FRONT_COLUMNS = (
     "id", "target", "accuracy", "teacher_accuracy", "latency_s", "latency_low_s", "latency_high_s", "latency_ratio",
-    "ratio_low", "ratio_high", "n_parameters", "size_bytes", "precision", "validation_accuracy", "artifact", "recipe",
-    "note",
-)
-_TEXTS = ("id", "recipe", "failure", "note", "artifact", "artifact_digest", "environment", "target", "latency_source",
-          "latency_environment")
-_COUNTS = ("rung", "n_parameters", "n_macs", "size_bytes", "seed")
-_FIGURES = ("accuracy", "test_accuracy", "train_s", "latency_s", "latency_low_s", "latency_high_s", "latency_ratio",
-            "ratio_low", "ratio_high")
-# fmt: on
-_SAMPLES = ("candidate_samples_s", "anchor_samples_s")
-_RECORD_FIELDS = {
-    **dict.fromkeys(_TEXTS, pa.string()),
-    **dict.fromkeys(_COUNTS, pa.int64()),
-    **dict.fromkeys(_FIGURES, pa.float64()),
-    **dict.fromkeys(_SAMPLES, pa.list_(pa.list_(pa.float64()))),
-}
+    "ratio_low", "ratio_high", "latency_source", "known_error", "n_parameters", "size_bytes", "precision",
+    "validation_accuracy", "artifact", "recipe", "note",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +49,36 @@ class Front:
     def target(self) -> str:
         """Label of the target that every latency holds for."""
         return latency_of(self.teacher).target
+
+    @property
+    def heading(self) -> str:
+        """Label of the target; where nothing was measured it says so."""
+        if not self.is_predicted:
+            return self.target
+        return f"{self.target} ({'' if 'estimate' in self.target else 'estimate, '}not measured)"
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether no latency shown was measured."""
+        return all(latency_of(record).source == "predicted" for record in (*self.rows(), *self.dominated))
+
+    @property
+    def estimate(self) -> str:
+        """What must stand beside predicted latencies, their greatest known error; empty where all are measured."""
+        latencies = [latency_of(record) for record in (*self.rows(), *self.dominated)]
+        errors = [latency.known_error for latency in latencies if latency.source == "predicted"]
+        known = [error for error in errors if error is not None]
+        return estimate(max(known) if len(known) == len(errors) else None) if errors else ""
+
+    @property
+    def latency_name(self) -> str:
+        """Heading of a column of latencies."""
+        return "latency, estimate" if self.is_predicted else "latency, ~ estimate" if self.estimate else "latency"
+
+    @property
+    def scores(self) -> str:
+        """What is scored, on which set."""
+        return f"{self.metric} on the {'test' if self.tested else 'validation'} set"
 
     @property
     def is_share(self) -> bool:
@@ -120,33 +132,47 @@ class Front:
 
     def _row(self, record: Record) -> dict[str, object]:
         latency = latency_of(record)
-        note = "; ".join(filter(None, (record.note, "latency predicted" if latency.source == "predicted" else "")))
+        said = estimate(latency.known_error) if latency.source == "predicted" else ""
         values = (
             *(record.id, latency.target, self.accuracy_of(record), self.accuracy_of(self.teacher)),
             *(latency.median_s, latency.low_s, latency.high_s),
-            *(latency.ratio, latency.ratio_low, latency.ratio_high, record.n_parameters, record.size_bytes),
-            *(precision_of(record), record.accuracy, record.artifact, record.recipe.to_json(), note),
+            *(latency.ratio, latency.ratio_low, latency.ratio_high, latency.source, latency.known_error),
+            *(record.n_parameters, record.size_bytes, precision_of(record), record.accuracy, record.artifact),
+            *(record.recipe.to_json(), "; ".join(filter(None, (record.note, said)))),
         )
         return dict(zip(FRONT_COLUMNS, values, strict=True))
 
 
-def front_of(records: Iterable[Record], teacher: Record, test: bool = True, metric: str = "accuracy") -> Front:
-    """The front of these records.
+def front_of(
+    records: Iterable[Record], teacher: Record, test: bool = True, metric: str = "accuracy", target: str | None = None
+) -> Front:
+    """The front of these records on one target.
 
     With `test`, and once the teacher and at least one record have a test score, only records with a test score can
     be members: scores on two different sets are never compared. Until then validation scores decide.
 
+    Args:
+        records: of one run; those without a latency on the target count as failed, with the reason.
+        teacher: the record of the empty recipe.
+        test: whether scores on the test set decide once there are any.
+        metric: name of the score.
+        target: label of one of the run's targets; by default the one that the teacher's own latency holds for.
+
     Raises:
-        ValueError: the teacher has no scores, a latency holds for another target than the teacher's, or a score
-            is NaN or infinite.
+        ValueError: the teacher has no scores on the target, a latency holds for another target than the teacher's,
+            or a score is NaN or infinite.
     """
+    if target is not None:
+        records, teacher = [record.on(target) for record in records], teacher.on(target)
     if not teacher.ok:
-        raise ValueError(f"the teacher has no scores: {teacher.failure or 'not yet evaluated'}")
-    students = [record for record in records if record.recipe]
+        where = f" on {target}" if target else ""
+        raise ValueError(f"the teacher has no scores{where}: {teacher.failure or 'not yet evaluated'}")
+    label = latency_of(teacher).target
+    students = [record if record.latency is not None else record.on(label) for record in records if record.recipe]
     scored = sorted((record for record in students if record.ok), key=_by_latency)
-    foreign = {latency_of(record).target for record in scored} - {latency_of(teacher).target}
+    foreign = {latency_of(record).target for record in scored} - {label}
     if foreign:
-        raise ValueError(f"latencies of {sorted(foreign)} cannot stand beside {latency_of(teacher).target}")
+        raise ValueError(f"latencies of {sorted(foreign)} cannot stand beside {label}")
     tested = test and teacher.test_accuracy is not None and any(r.test_accuracy is not None for r in scored)
     entrants = [r for r in scored if not tested or r.test_accuracy is not None]
     points = np.array([[latency_of(r).ratio, _accuracy(r, tested)] for r in (teacher, *entrants)])
@@ -177,20 +203,6 @@ def precision_of(record: Record) -> str:
     return str(record.recipe.get("precision", "float32"))
 
 
-def write_front(front: Front, folder: Path) -> Path:
-    """Writes `front.csv` into the folder and returns its path."""
-    path = folder / "front.csv"
-    front.frame().to_csv(path, index=False)
-    return path
-
-
-def write_records(records: Iterable[Record], path: Path) -> Path:
-    """Writes all records, failures included, as Parquet: a row each, the latency flattened, raw samples as lists."""
-    rows = [_record_row(record) for record in records]
-    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(_RECORD_FIELDS)), path)
-    return path
-
-
 def table(front: Front, budget_ratio: float | None = None, sites: Sites | None = None) -> Table:
     """The front for a terminal, fastest first; ids are cut to what `pick` still understands.
 
@@ -199,17 +211,16 @@ def table(front: Front, budget_ratio: float | None = None, sites: Sites | None =
         budget_ratio: latency budget as a share of the teacher's latency; adds a column that says whether it is met.
         sites: the teacher's sites, for fuller words.
     """
-    which_set = "test" if front.tested else "validation"
     unit = ", drop in points" if front.is_share else ""
-    caption = (
-        f"{front.metric} on the {which_set} set{unit}; latency on {front.target}, ± the wider half of its 95 % interval"
-    )
+    caption = f"{front.scores}{unit}; latency on {front.target}, ± the wider half of its 95 % interval"
+    if front.estimate:
+        caption += f"\n~ {front.estimate}"
     tied = {id(below) for _, below in front.ties()}
     if tied:
         caption += "\n≈ latency indistinguishable from the row above (intervals overlap)"
     view = Table(caption=caption, caption_justify="left", header_style="bold", box=None, pad_edge=False)
     view.add_column("id", no_wrap=True)
-    for name in (front.metric, "drop", "latency", "of teacher's", "faster"):
+    for name in (front.metric, "drop", front.latency_name.replace(", ", "\n"), "of teacher's", "faster"):
         view.add_column(name, justify="right", no_wrap=True)
     if budget_ratio is not None:
         view.add_column("fits", no_wrap=True)
@@ -217,7 +228,7 @@ def table(front: Front, budget_ratio: float | None = None, sites: Sites | None =
     n_id = _id_length([record.id for record in front.members])
     for record in front.rows():
         cells = _cells(front, record, id(record) in tied, n_id)
-        fits = [] if budget_ratio is None else [fits_budget(latency_of(record), budget_ratio)]
+        fits = [] if budget_ratio is None else [said_fits(latency_of(record), budget_ratio)]
         words = summary(record.recipe, sites) if record.recipe else "—"
         view.add_row(*(Text(cell) for cell in (*cells, *fits, words)), style=None if record.recipe else "dim")
     return view
@@ -227,14 +238,14 @@ def _cells(front: Front, record: Record, tied: bool, n_id: int) -> list[str]:
     """The cells that every table has, from the id to the speed-up."""
     latency = latency_of(record)
     half_width = max(latency.ratio_high - latency.ratio, latency.ratio - latency.ratio_low)
-    interval = f" ±{100 * half_width:.1f}" if record.recipe else ""
+    interval = f" ±{100 * half_width:.1f}" if record.recipe and half_width > 0 else ""
     return [
         record.id[:n_id] if record.recipe else record.id,
         score(front.accuracy_of(record), front.is_share),
         f"{front.drop_of(record) * (100 if front.is_share else 1):.2f}",
-        ("≈ " if tied else "") + ("~" if latency.source == "predicted" else "") + milliseconds(latency.median_s),
-        f"{100 * latency.ratio:.1f}{interval} %",
-        f"{1 / latency.ratio:.2f}\N{MULTIPLICATION SIGN}",
+        ("≈ " if tied else "") + about(milliseconds(latency.median_s), latency.source),
+        about(f"{100 * latency.ratio:.1f}{interval} %", latency.source),
+        about(f"{1 / latency.ratio:.2f}\N{MULTIPLICATION SIGN}", latency.source),
     ]
 
 
@@ -243,6 +254,11 @@ def fits_budget(latency: Latency, budget_ratio: float) -> str:
     if latency.ratio_high <= budget_ratio:
         return "yes"
     return "no" if latency.ratio_low > budget_ratio else "maybe"
+
+
+def said_fits(latency: Latency, budget_ratio: float) -> str:
+    """`fits_budget` as tables show it, with "~" before it where only an estimate says so."""
+    return about(fits_budget(latency, budget_ratio), latency.source)
 
 
 def _id_length(ids: Sequence[str], shortest: int = 6) -> int:
@@ -261,27 +277,3 @@ def _accuracy(record: Record, tested: bool) -> float:
     if value is None:
         raise ValueError(f"{record.id} has no accuracy")
     return value
-
-
-def _record_row(record: Record) -> dict[str, object]:
-    row: dict[str, object] = {
-        **{name: getattr(record, name) for name in _RECORD_FIELDS if hasattr(record, name)},
-        "recipe": record.recipe.to_json(),
-        "environment": json.dumps(dict(record.environment), sort_keys=True),
-    }
-    latency = record.latency
-    if latency is None:
-        return row
-    return row | {
-        "latency_s": latency.median_s,
-        "latency_low_s": latency.low_s,
-        "latency_high_s": latency.high_s,
-        "latency_ratio": latency.ratio,
-        "ratio_low": latency.ratio_low,
-        "ratio_high": latency.ratio_high,
-        "latency_source": latency.source,
-        "target": latency.target,
-        "latency_environment": json.dumps(dict(latency.environment), sort_keys=True),
-        "candidate_samples_s": [visit.candidate_s for visit in latency.visits],
-        "anchor_samples_s": [visit.anchor_s for visit in latency.visits],
-    }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from latency_models.latency import Latency
 from nas.errors import UserError
 from nas.record import Record
-from nas.words import drop, milliseconds, percent
+from nas.words import about, drop, estimate, milliseconds, percent
 
 _ROUNDING = 1e-9  # 0.935 - 0.930 is a hair above 0.005
 
@@ -57,9 +57,11 @@ class Candidate:
     def facts(self, is_share: bool) -> str:
         """Id, latency with its upper end and accuracy drop, for messages."""
         latency = self.latency
+        time, share = (about(f, latency.source) for f in (milliseconds(latency.median_s), percent(latency.ratio, 1)))
+        said = f", {estimate(latency.known_error)}" if latency.source == "predicted" else ""
         return (
-            f"{self.record.id}: {milliseconds(latency.median_s)} (up to {milliseconds(latency.high_s)}), "
-            f"{percent(latency.ratio, 1)} of the teacher's latency (up to {percent(latency.ratio_high, 1)}), "
+            f"{self.record.id}: {time} (up to {milliseconds(latency.high_s)}{said}), "
+            f"{share} of the teacher's latency (up to {percent(latency.ratio_high, 1)}), "
             f"accuracy drop {drop(self.accuracy_drop, is_share)}"
         )
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nas.card import write_card
+from nas.data_files import write_fronts, write_gaps, write_records
 from nas.files import FullDiskStops
-from nas.front import Front, write_front, write_records
+from nas.front import Front
+from nas.fronts import gaps_between, members_of
 from nas.page import write_page
 from nas.plot import write_png
 from nas.record import Record
@@ -16,32 +18,39 @@ CARDS = "cards"
 
 def publish(
     run: Path,
-    front: Front,
+    fronts: Mapping[str, Front],
     records: Sequence[Record],
     sites: Mapping[str, Site],
     facts: Mapping[str, str],
     title: str,
-    budget_ratio: float,
+    budget_ratios: Mapping[str, float],
 ) -> None:
     """Writes `front.csv`, `records.parquet`, `front.png`, `front.html` and a card for each member into the run.
 
+    With several targets also `targets.csv`: how far the students of one are from the front of another.
+
     Args:
         run: its folder.
-        front: to show.
+        fronts: to show, by the labels of their targets.
         records: everything in the ledger.
         sites: of the teacher.
         facts: of the run, label to text.
         title: of page and picture.
-        budget_ratio: latency budget as a share of the teacher's.
+        budget_ratios: latency budgets as shares of the teacher's, by target.
     """
+    labels, first = tuple(fronts), next(iter(fronts.values()))
     with FullDiskStops(run):
         folder = run / CARDS
         folder.mkdir(exist_ok=True)
         cards = {}
-        for record in front.members:
-            path = write_card(record, front.teacher, sites, folder, facts, front.metric)
+        for label, record in members_of(fronts):
+            path = write_card(record, first.teacher, sites, folder, facts, first.metric, labels, label)
             cards[record.id] = str(path.relative_to(run))
-        write_front(front, run)
-        write_records(records, run / "records.parquet")
-        write_png(front, run / "front.png", title, budget_ratio)
-        write_page(front, run / "front.html", facts, title=title, budget_ratio=budget_ratio, sites=sites, cards=cards)
+        write_fronts(fronts, run)
+        write_records(records, run / "records.parquet", labels)
+        if len(fronts) > 1:
+            write_gaps(gaps_between(fronts), run)
+        write_png(fronts, run / "front.png", title, budget_ratios)
+        write_page(
+            fronts, run / "front.html", facts, title=title, budget_ratios=budget_ratios, sites=sites, cards=cards
+        )

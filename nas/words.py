@@ -66,6 +66,18 @@ def against_teacher(value: float, is_share: bool = True) -> str:
     return f"{drop(abs(value), is_share)} {'above' if value < 0 else 'below'} the teacher"
 
 
+def about(figure: str, source: str) -> str:
+    """A figure that rests on a latency, with "~" before it where that is `predicted`: nobody takes it for measured."""
+    return f"~{figure}" if source == "predicted" else figure
+
+
+def estimate(known_error: float | None) -> str:
+    """What stands beside predicted latencies: the predictor's median relative error, or that it is unknown."""
+    if known_error is None:
+        return "estimate: error unknown"
+    return f"estimate: median error {100 * known_error:.2g} % where a clock could judge it"
+
+
 def milliseconds(seconds: float) -> str:
     """Seconds as milliseconds with three significant digits, e.g. 0.0002613 -> "0.261 ms"."""
     value = 1e3 * seconds

@@ -6,6 +6,7 @@ import pytest
 
 from nas.card import write_card
 from tests.nas.records import FAILED, MEMBERS, SITES, TEACHER, make_latency
+from tests.nas.several import BOARD, HALF_NARROW, NO_FLOAT16, SEVERAL_TEACHER, TARGETS, TVM
 
 FACTS = {"SHA-256 of the teacher's weights": "cd" * 32, "teacher": "a|b <script>"}
 
@@ -64,9 +65,32 @@ def test_an_untested_student_has_no_test_row(tmp_path: Path) -> None:
 
 
 def test_a_predicted_latency_is_called_predicted(tmp_path: Path) -> None:
-    predicted = replace(MEMBERS[0], latency=replace(make_latency(0.082), source="predicted", visits=()))
+    predicted = replace(
+        MEMBERS[0], latency=replace(make_latency(0.082), source="predicted", visits=(), known_error=0.09)
+    )
     text = write_card(predicted, TEACHER, SITES, tmp_path, {}).read_text(encoding="utf-8")
-    assert "| source | predicted, not measured |" in text
+    assert "| source | predicted, not measured; estimate: median error 9 % where a clock could judge it |" in text
+    assert "| seconds per inference | ~0.213 ms (" in text
+    assert "| share of the teacher's | ~8.20 % (" in text
+    assert "| speed-up | ~12.20 |" in text
+    assert "None: no latency was measured." in text
+
+
+def test_a_card_of_several_targets_has_the_latency_on_each(tmp_path: Path) -> None:
+    path = write_card(HALF_NARROW, SEVERAL_TEACHER, SITES, tmp_path, {}, targets=TARGETS, chosen_for=TVM)
+    text = path.read_text(encoding="utf-8")
+    none, measured, estimated = text.split("## Latency\n\n")[1].split("## Lineage")[0].split("### ")[1:]
+    assert none.split("\n\n") == ["cpu-1t", f"None: {NO_FLOAT16}", ""]
+    assert measured.startswith(f"{TVM}\n")
+    assert "| share of the teacher's | 33.00 % (" in measured
+    assert estimated.startswith(f"{BOARD} (estimate, not measured)\n")
+    assert "| share of the teacher's | ~27.00 % (" in estimated
+    assert "- computed in float16" in text
+    assert f"| llvm ({BOARD}) | 19.1.7 |" in text
+    assert f"--pick {HALF_NARROW.id} --target {TVM} --out" in text
+    samples = json.loads(text.split("## Raw latency samples")[1].split("```json\n")[1].split("\n```")[0])
+    assert list(samples) == [TVM]
+    assert len(samples[TVM][0]["candidate_s"]) == 8
 
 
 def test_a_failed_record_has_no_card(tmp_path: Path) -> None:

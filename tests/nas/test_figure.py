@@ -4,6 +4,7 @@ from nas.figure import figure, hover
 from nas.front import front_of
 from search_spaces.recipe import Recipe
 from tests.nas.records import MEMBERS, RECORDS, SITES, TEACHER, make_student
+from tests.nas.several import BOARD, SEVERAL, SEVERAL_TEACHER
 
 FRONT = front_of(RECORDS, TEACHER)
 
@@ -34,6 +35,21 @@ def test_hover_says_what_was_changed_and_how_good_it_is() -> None:
         "· blocks.5.conv1 128 → 64 channels",
         "· blocks.4.conv2 factorised by Tucker-2 at 50 % of its rank",
     ]
+
+
+def test_estimates_are_hollow_dashed_and_named() -> None:
+    front = front_of(SEVERAL, SEVERAL_TEACHER, target=BOARD)
+    picture = figure(front)
+    line, others, half, whole, teacher = picture.data
+    assert line.line.dash == "dash"
+    assert [trace.marker.color for trace in (others, half, whole, teacher)] == ["white"] * 4
+    assert (half.name, half.marker.symbol, half.error_x.color) == ("front, float16, estimate", "triangle-up", "#0072B2")
+    said = "estimate: median error 9 % where a clock could judge it"
+    assert picture.layout.xaxis.title.text.endswith(said)
+    lines = hover(front, front.members[0]).split("<br>")
+    assert lines[2] == "~6.42 ms [5.27 ms, 7.58 ms] predicted, ~3.85\N{MULTIPLICATION SIGN} faster"
+    assert lines[3].startswith("~26.0 % [")
+    assert lines[4] == f"<b>{said}</b>"
 
 
 def test_hover_is_escaped_and_kept_short() -> None:

@@ -1,18 +1,16 @@
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from nas.errors import UserError
-from nas.front import FRONT_COLUMNS, Front, fits_budget, front_of, table, write_front, write_records
+from nas.front import FRONT_COLUMNS, Front, fits_budget, front_of, latency_of, table
 from nas.record import Record
 from search_spaces.recipe import Recipe
 from tests.nas.records import DOMINATED, FAILED, MEMBERS, RECORDS, SITES, TEACHER, make_latency, make_student
+from tests.nas.several import BOARD, NO_FLOAT16, NO_INT8, SEVERAL, SEVERAL_TEACHER
 
 
 @pytest.fixture
@@ -91,34 +89,54 @@ def test_frame_has_the_teacher_as_a_row_and_is_sorted_by_latency(front: Front) -
     assert frame.iloc[0]["validation_accuracy"] == 0.9081
 
 
-def test_a_predicted_latency_is_marked(front: Front) -> None:
-    predicted = replace(MEMBERS[0], latency=replace(make_latency(0.082), source="predicted"))
-    other = front_of([predicted, *MEMBERS[1:]], TEACHER)
-    assert other.frame()["note"].tolist()[:2] == ["planned; latency predicted", "planned"]
-    assert "~0.213 ms" in rendered(other)
+def test_a_predicted_latency_is_marked_and_its_error_named(front: Front) -> None:
+    latency = replace(make_latency(0.082), source="predicted", known_error=0.09)
+    other = front_of([replace(MEMBERS[0], latency=latency), *MEMBERS[1:]], TEACHER)
+    frame = other.frame()
+    said = "estimate: median error 9 % where a clock could judge it"
+    assert frame["note"].tolist()[:2] == [f"planned; {said}", "planned"]
+    assert frame["latency_source"].tolist()[:2] == ["predicted", "measured"]
+    assert frame["known_error"].tolist()[0] == 0.09
+    lines = rendered(other, 0.1).splitlines()
+    assert lines[0].split() == ["latency"]  # a heading of two lines
+    assert "~ estimate" in lines[1]
+    assert lines[2].split()[4:11] == ["~0.213", "ms", "~8.2", "±0.1", "%", "~12.20\N{MULTIPLICATION SIGN}", "~yes"]
+    assert "~" not in lines[3]
+    assert f"~ {said}" in [line.rstrip() for line in lines]
     assert "~" not in rendered(front)
 
 
-def test_csv_says_what_the_frame_says(front: Front, tmp_path: Path) -> None:
-    read = pd.read_csv(write_front(front, tmp_path), keep_default_na=False)
-    assert read["recipe"].tolist() == front.frame()["recipe"].tolist()
-    assert read["latency_ratio"].tolist() == front.frame()["latency_ratio"].tolist()
+def test_an_estimate_of_unknown_error_says_so_and_one_unknown_makes_all_unknown(front: Front) -> None:
+    known = replace(make_latency(0.082), source="predicted", known_error=0.09)
+    unknown = replace(make_latency(0.118), source="predicted")
+    both = [replace(MEMBERS[0], latency=known), replace(MEMBERS[1], latency=unknown)]
+    assert front_of(both, TEACHER).estimate == "estimate: error unknown"
+    worse = [both[0], replace(MEMBERS[1], latency=replace(unknown, known_error=0.125))]
+    assert front_of(worse, TEACHER).estimate.startswith("estimate: median error 12 %")
+    assert not front.estimate
+    assert front.latency_name == "latency"
 
 
-def test_parquet_has_a_row_for_each_record_and_its_samples(tmp_path: Path) -> None:
-    rows = pq.read_table(write_records([TEACHER, *RECORDS], tmp_path / "records.parquet")).to_pylist()
-    assert [row["id"] for row in rows] == [record.id for record in (TEACHER, *RECORDS)]
-    failed = next(row for row in rows if row["failure"])
-    assert (failed["failure"], failed["accuracy"], failed["latency_s"]) == ("export: outputs differ by 0.3", None, None)
-    assert MEMBERS[0].latency is not None
-    fastest = next(row for row in rows if row["id"] == MEMBERS[0].id)
-    assert fastest["latency_ratio"] == 0.082
-    assert fastest["candidate_samples_s"] == [list(visit.candidate_s) for visit in MEMBERS[0].latency.visits]
+def test_a_front_of_one_of_several_targets() -> None:
+    front = front_of(SEVERAL, SEVERAL_TEACHER, target=BOARD)
+    assert front.target == BOARD
+    assert front.is_predicted
+    assert front.heading == f"{BOARD} (not measured)"
+    assert [round(latency_of(record).ratio, 2) for record in front.rows()] == [0.26, 0.27, 0.56, 1.0]
+    assert {record.failure for record in front.failed} == {FAILED.failure, NO_INT8, None}  # None: was not timed there
+    assert replace(front, teacher=SEVERAL_TEACHER).heading == "cpu-1t"
 
 
-def test_parquet_of_a_run_that_only_failed_has_the_same_columns(tmp_path: Path) -> None:
-    only_failed = pq.read_schema(write_records([FAILED], tmp_path / "failed.parquet"))
-    assert only_failed == pq.read_schema(write_records(RECORDS, tmp_path / "all.parquet"))
+def test_the_first_target_is_the_default_and_names_its_refusals() -> None:
+    front = front_of(SEVERAL, SEVERAL_TEACHER)
+    assert front == front_of(SEVERAL, SEVERAL_TEACHER, target="cpu-1t")
+    assert [member.id for member in front.members] == [member.id for member in MEMBERS]
+    assert {record.failure for record in front.failed} == {FAILED.failure, NO_FLOAT16}
+
+
+def test_refuses_a_target_on_which_the_teacher_was_not_timed() -> None:
+    with pytest.raises(ValueError, match="teacher has no scores on board: not yet evaluated"):
+        front_of(SEVERAL, SEVERAL_TEACHER, target="board")
 
 
 def test_pick_by_what_is_wanted(front: Front) -> None:

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
-from nas.pick import Limits
-from tests.nas.records import make_latency
+from nas.pick import Candidate, Limits
+from tests.nas.records import MEMBERS, make_latency
 
 
 def test_overshoot_is_of_the_upper_end_and_the_worse_of_both_budgets() -> None:
@@ -14,3 +16,11 @@ def test_overshoot_is_of_the_upper_end_and_the_worse_of_both_budgets() -> None:
 def test_limits_in_words() -> None:
     limits = Limits(max_accuracy_drop=0.005, latency_budget_s=2e-3)
     assert limits.in_words(True) == "a latency of at most 2.00 ms and an accuracy drop of at most 0.50 points"
+
+
+def test_a_message_says_of_an_estimate_that_it_is_one() -> None:
+    predicted = replace(make_latency(0.2, half_width=0.1), source="predicted", known_error=0.09)
+    assert Candidate(MEMBERS[0], predicted, 0.01).facts(True) == (
+        f"{MEMBERS[0].id}: ~0.520 ms (up to 0.572 ms, estimate: median error 9 % where a clock could judge it), "
+        "~20.0 % of the teacher's latency (up to 22.0 %), accuracy drop 1.00 points"
+    )

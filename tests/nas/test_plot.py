@@ -1,82 +1,65 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.image
 import numpy as np
 import pytest
 
-from nas.front import front_of
-from nas.plot import frame_of, labels, others_label, stairs, subtitle, write_png
-from tests.nas.records import DOMINATED, FAILED, MEMBERS, RECORDS, TEACHER, make_student
+from nas.front import Front, front_of, latency_of
+from nas.fronts import fronts_of
+from nas.plane import frame_of
+from nas.plot import write_png
+from nas.record import Record
+from tests.nas.records import FAILED, RECORDS, TEACHER
+from tests.nas.several import BOARD, SEVERAL, SEVERAL_TEACHER, TARGETS
 
 FRONT = front_of(RECORDS, TEACHER)
 
 
 def test_png_is_drawn_in_full_size(tmp_path: Path) -> None:
-    pixels = matplotlib.image.imread(write_png(FRONT, tmp_path / "front.png", "digits $5", 0.2))
+    pixels = matplotlib.image.imread(write_png({"cpu-1t": FRONT}, tmp_path / "front.png", "digits $5", {"cpu-1t": 0.2}))
     assert pixels.shape == (1080, 1800, 4)
-    blue = np.array([0x00, 0x72, 0xB2]) / 255
-    n_blue = int((np.abs(pixels[..., :3] - blue).max(axis=-1) < 0.01).sum())
-    assert n_blue > 5 * 150  # five members of some hundred pixels each
+    assert full_blue(pixels) > 5 * 150  # five members of some hundred pixels each
 
 
 def test_png_of_an_empty_front_and_of_a_title_with_half_a_formula(tmp_path: Path) -> None:
-    assert write_png(front_of([FAILED], TEACHER), tmp_path / "front.png", "a $\\frac{1", None).stat().st_size > 1000
+    assert write_png({"cpu-1t": front_of([FAILED], TEACHER)}, tmp_path / "a.png", "a $\\frac{1").stat().st_size > 1000
 
 
-def test_an_outlier_does_not_squash_the_front() -> None:
-    outlier = make_student({"precision": "int8"}, 0.1, 0.1, 0.02)
-    frame = frame_of(front_of([*RECORDS, outlier], TEACHER))
-    assert frame.y_low > 85
-    assert frame.hidden == 1
-    assert frame.x_low > 4  # nor does it widen the latency axis
+BLUE = np.array([0x00, 0x72, 0xB2]) / 255
 
 
-def test_tiny_differences_are_not_blown_up() -> None:
-    frame = frame_of(front_of([MEMBERS[4]], TEACHER))
-    assert frame.y_high - frame.y_low == pytest.approx(1.3)
+def full_blue(pixels: np.ndarray) -> int:
+    """How many pixels have the colour of a solid marker."""
+    return int((np.abs(pixels[..., :3] - BLUE).max(axis=-1) < 0.01).sum())
 
 
-def test_everything_on_the_front_is_in_the_frame() -> None:
-    frame = frame_of(FRONT, 0.2)
-    for x, y in zip(*stairs(FRONT, frame), strict=True):
-        across, up = frame.fractions(x, y)
-        assert 0 <= across <= 1 + 1e-9
-        assert 0 < up < 1
+@pytest.mark.parametrize("targets", [TARGETS, TARGETS[:2]])
+def test_png_of_several_targets_has_a_panel_for_each(tmp_path: Path, targets: tuple[str, ...]) -> None:
+    fronts = fronts_of(SEVERAL, SEVERAL_TEACHER, targets)
+    ratios = dict.fromkeys(targets, 0.4)
+    pixels = matplotlib.image.imread(write_png(fronts, tmp_path / "front.png", "digits", ratios))
+    n_rows = (len(targets) + 1) // 2
+    assert pixels.shape[1] == 1950
+    panels = [pixels[: pixels.shape[0] // n_rows, :975], pixels[: pixels.shape[0] // n_rows, 975:]]
+    assert all(full_blue(panel) > 3 * 80 for panel in panels)
 
 
-def test_the_latency_axis_is_logarithmic_where_the_range_is_wide() -> None:
-    assert frame_of(FRONT).is_log
-    assert not frame_of(front_of([MEMBERS[4]], TEACHER)).is_log
-    assert frame_of(front_of([MEMBERS[4]], TEACHER), budget_ratio=0.1).is_log
+def test_estimates_are_drawn_hollow(tmp_path: Path) -> None:
+    hollow = fronts_of(SEVERAL, SEVERAL_TEACHER, [BOARD])[BOARD]
+    solid = replace_source(hollow, "measured")
+    frame = frame_of(hollow)
+    across, up = frame.fractions(100 * latency_of(hollow.members[0]).ratio, 100 * hollow.accuracy_of(hollow.members[0]))
+    column, row = round(1800 * (0.105 + 0.865 * across)), round(1080 * (1 - 0.125 - 0.735 * up))
+    for front, colour in ((hollow, np.ones(3)), (solid, BLUE)):
+        pixels = matplotlib.image.imread(write_png({BOARD: front}, tmp_path / "a.png", "t"))
+        assert pixels[row, column, :3] == pytest.approx(colour, abs=0.01)
 
 
-def test_stairs_end_with_the_teacher_unless_it_is_beaten() -> None:
-    xs, ys = stairs(FRONT, frame_of(FRONT))
-    assert [xs[-2], ys[-2]] == pytest.approx([100, 93.61])
-    better = front_of([make_student({"depth:blocks.1": "drop"}, 0.94, 0.94, 0.5)], TEACHER)
-    assert stairs(better, frame_of(better))[0] == pytest.approx([50, frame_of(better).x_high])
+def replace_source(front: Front, source: Literal["measured", "predicted"]) -> Front:
+    def change(record: Record) -> Record:
+        return replace(record, latency=replace(latency_of(record), source=source))
 
-
-def test_labels_name_speed_up_and_drop() -> None:
-    texts = [text for _, _, text in labels(FRONT, frame_of(FRONT, 0.2), 0.2)]
-    assert texts[0] == "5.3\N{MULTIPLICATION SIGN}  \N{MINUS SIGN}0.56 pt"  # the most accurate within the budget
-    assert texts[1] == "12.2\N{MULTIPLICATION SIGN}  \N{MINUS SIGN}2.9 pt"  # the fastest
-
-
-def test_labels_do_not_touch() -> None:
-    crowd = [make_student({"channels:a": i}, 0.934 + i * 1e-5, 0.934 + i * 1e-5, 0.3 + i * 1e-4) for i in range(1, 30)]
-    front = front_of([*RECORDS, *crowd], TEACHER)
-    frame = frame_of(front)
-    places = [frame.fractions(x, y) for x, y, _ in labels(front, frame)]
-    assert 3 <= len(places) < len(front.members)
-    for i, (across, up) in enumerate(places):
-        assert all(abs(across - a) >= 0.17 or abs(up - u) >= 0.065 for a, u in places[:i])
-
-
-def test_legend_and_subtitle_say_which_set() -> None:
-    assert others_label(FRONT) == "not on the front (validation set)"
-    assert others_label(front_of([*MEMBERS, DOMINATED[0]], TEACHER)) == "not on the front"
-    assert "on the test set" in subtitle(FRONT)
-    untested = front_of([replace(record, test_accuracy=None) for record in MEMBERS], TEACHER)
-    assert "on the validation set" in subtitle(untested)
+    members, dominated = (tuple(change(one) for one in group) for group in (front.members, front.dominated))
+    return replace(front, members=members, dominated=dominated, teacher=change(front.teacher))

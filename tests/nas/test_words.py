@@ -1,6 +1,6 @@
 import pytest
 
-from nas.words import against_teacher, changes, duration, in_words, milliseconds, percent, summary
+from nas.words import about, against_teacher, changes, duration, estimate, in_words, milliseconds, percent, summary
 from search_spaces.recipe import Recipe, Site
 
 SITES = {
@@ -76,3 +76,15 @@ def test_figures() -> None:
         "0.0420 ms",
     ]
     assert [duration(s) for s in (75.2, 3725.0, -3.0)] == ["1:15", "1:02:05", "0:00"]
+
+
+def test_what_is_predicted_is_marked() -> None:
+    assert (about("1.2 ms", "measured"), about("1.2 ms", "predicted")) == ("1.2 ms", "~1.2 ms")
+    assert estimate(0.09) == "estimate: median error 9 % where a clock could judge it"
+    assert estimate(0.0853) == "estimate: median error 8.5 % where a clock could judge it"
+    assert estimate(None) == "estimate: error unknown"
+
+
+def test_half_precision_is_named() -> None:
+    assert in_words(Recipe.of({"precision": "float16"})) == "computed in float16"
+    assert summary(Recipe.of({"precision": "float16"})) == "float16"

@@ -8,11 +8,14 @@ from typing import Any
 
 import yaml
 
+from latency_models.errors import LatencyError
+from latency_models.profiles import resolve
+from latency_models.target import Target
 from nas.budget import LatencyBudget, parse_latency_budget, parse_share, parse_time
 from nas.errors import UserError
 from nas.files import SETTINGS_FILE, write_atomic
 
-PRECISIONS = ("float32", "int8")
+PRECISIONS = ("float32", "float16", "int8")
 TRANSFORMS = ("channels", "depth", "factorize", "precision")
 
 
@@ -22,7 +25,8 @@ class Settings:
 
     Attributes:
         task_or_teacher: `digits`, `fashion-mnist`, or `path/teacher.py:build`.
-        latency_budget: a time (`2ms`) or a share of the teacher's latency (`40%`).
+        latency_budget: a time (`2ms`) or a share of the teacher's latency (`40%`), the same on every target.
+        target: what latencies hold for; several share all training. See `latency_models.profiles.resolve`.
         weights: safetensors (or a checkpoint of plain tensors) for the teacher, or None.
         data: `path/data.py:make_data`, or None for a built-in task.
         data_dir: folder of a built-in task's files, or None for the usual place.
@@ -30,10 +34,10 @@ class Settings:
         time_budget: of the whole search, e.g. `5m`.
         out: the run's folder, or None for a fresh name under `results/`.
         seed: of everything random.
-        n_threads: of one inference on the target.
+        n_threads: of one inference; 0 takes what the target's profile says (1 for this CPU).
         training_threads: 0 chooses by the machine.
         n_calibration: inputs used for repair and int8 calibration.
-        precision: the precisions on offer; the teacher's own, float32, is always among them.
+        precision: the precisions on offer where a target can do them; the teacher's own, float32, is always among them.
         transforms: the kinds of change on offer.
         quiet: whether progress is left out.
 
@@ -43,6 +47,7 @@ class Settings:
 
     task_or_teacher: str
     latency_budget: str
+    target: tuple[str, ...] = ("cpu",)
     weights: Path | None = None
     data: str | None = None
     data_dir: Path | None = None
@@ -50,7 +55,7 @@ class Settings:
     time_budget: str = "5m"
     out: Path | None = None
     seed: int = 0
-    n_threads: int = 1
+    n_threads: int = 0
     training_threads: int = 0
     n_calibration: int = 256
     precision: tuple[str, ...] = PRECISIONS
@@ -63,9 +68,9 @@ class Settings:
                 "The task or teacher is empty.", "Name `digits`, `fashion-mnist` or `path/teacher.py:build`."
             )
         # Parsing is the check.
-        _ = self.budget, self.max_accuracy_drop_share, self.time_budget_s
         _in_range("seed", self.seed, 0, 2**32 - 1)
-        _in_range("n_threads", self.n_threads, 1, 1024)
+        _in_range("n_threads", self.n_threads, 0, 1024)
+        _ = self.budget, self.max_accuracy_drop_share, self.time_budget_s, self.targets
         _in_range("training_threads", self.training_threads, 0, 1024)
         _in_range("n_calibration", self.n_calibration, 1, 10**9)
         _among("precision", self.precision, PRECISIONS)
@@ -77,6 +82,19 @@ class Settings:
     def budget(self) -> LatencyBudget:
         """The latency budget, parsed."""
         return parse_latency_budget(self.latency_budget)
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets' profiles, in the order given."""
+        try:
+            found = tuple(resolve(spec, self.n_threads or None) for spec in self.target)
+        except LatencyError as error:
+            raise UserError(error.problem, error.remedy) from error
+        labels = [target.label for target in found]
+        if not labels or len(set(labels)) != len(labels):
+            problem = "names one twice" if labels else "is empty"
+            raise UserError(f"The setting target {problem}.", "Name each target once, e.g. `cpu`.")
+        return found
 
     @property
     def time_budget_s(self) -> float:
@@ -185,6 +203,8 @@ def _convert(name: str, kind: Any, value: object, where: str) -> Any:
             return tuple(words)
     if kind == Path | None and isinstance(value, str | Path):
         return Path(value).expanduser().absolute()
+    if name == "target" and isinstance(value, str | list | tuple):
+        return tuple(absolute_profile(word) for word in ([value] if isinstance(value, str) else map(str, value)))
     if kind in (str, str | None) and isinstance(value, str):
         return _absolute_source(value) if name in ("task_or_teacher", "data") else value
     wanted = {bool: "true or false", int: "a whole number", tuple[str, ...]: "a list of words"}.get(kind, "a text")
@@ -201,6 +221,12 @@ def _absolute_source(text: str) -> str:
     """`path/file.py:function` with an absolute path; anything else unchanged."""
     path, colon, function = text.rpartition(":")
     return f"{Path(path).expanduser().absolute()}{colon}{function}" if path.endswith(".py") else text
+
+
+def absolute_profile(spec: str) -> str:
+    """A target whose profile is a file, with an absolute path; anything else unchanged."""
+    how, colon, path = spec.rpartition(":")
+    return f"{how}{colon}{Path(path).expanduser().absolute()}" if path.endswith((".yaml", ".yml")) else spec
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> None:

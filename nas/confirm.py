@@ -1,21 +1,20 @@
 """The last word on the front: each member timed again in spread visits beside the teacher, and scored once on the
 test set, all through the very file that is shipped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from safetensors.torch import load_file
 
-from latency_models.latency import Visit
-from latency_models.onnxruntime_backend import load
-from latency_models.timing import Plan, median_anchor_s, visit
+from latency_models.timing import median_anchor_s
 from nas.accuracy import ScoredSet, score
-from nas.evaluate import architecture_of, artifact_of
-from nas.export import feed, parity, save_student
+from nas.evaluate import architecture_of, artifact_of, beat
+from nas.export import parity, save_student
 from nas.front import front_of
+from nas.latencies import Models, everywhere, timed, visits_of
 from nas.record import Record
-from nas.rungs import beat, weights_path
-from nas.workbench import N_PARITY, Workbench, latency_of_visits
+from nas.rungs import weights_path
+from nas.workbench import N_PARITY, Workbench
 from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
 
@@ -23,13 +22,40 @@ N_VISITS = 3
 STUDENTS = "students"
 
 
-def finalists(records: Sequence[Record], teacher: Record, n_max: int) -> list[Record]:
-    """The front on the validation set; where it is longer than `n_max`, spread over the latencies."""
+def finalists(records: Sequence[Record], teacher: Record, n_max: int, labels: Sequence[str] = ()) -> list[Record]:
+    """The fronts of all targets on the validation set; where they are too long, spread over the latencies.
+
+    Args:
+        records: of the run.
+        teacher: its record.
+        n_max: members in all.
+        labels: of the targets; by default the one that `teacher.latency` holds for.
+    """
+    labels = labels or list(everywhere(teacher))
+    fronts = [_front(records, teacher, label) for label in labels]
+    found: dict[str, Record] = {}
+    n_each = n_max
+    # Fronts share members, so each may have more than its even part.
+    while n_each:
+        chosen = {record.id: record for front in fronts for record in _thinned(front, n_each)}
+        if len(chosen) <= n_max or n_each == 1:
+            found = chosen
+            break
+        n_each -= 1
+    originals = {record.id: record for record in records}
+    return [originals[name] for name in found]
+
+
+def _front(records: Sequence[Record], teacher: Record, label: str) -> list[Record]:
     best: dict[Recipe, Record] = {}
-    for record in records:  # two rungs of one recipe are one student: the latency is the same but for noise
+    for record in (one.on(label) for one in records):
+        # Two rungs of one recipe are one student: the latency is the same but for noise.
         if record.ok and (record.recipe not in best or _score(record) > _score(best[record.recipe])):
             best[record.recipe] = record
-    members = front_of(best.values(), teacher, test=False).members
+    return list(front_of(best.values(), teacher.on(label), test=False).members)
+
+
+def _thinned(members: Sequence[Record], n_max: int) -> list[Record]:
     if len(members) <= n_max:
         return list(members)
     step = (len(members) - 1) / max(n_max - 1, 1)
@@ -42,7 +68,7 @@ def _score(record: Record) -> float:
 
 
 def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> None:
-    """Times all members in rounds, checks the files, scores them on the test set and writes the records back.
+    """Times all members in rounds on every target, checks the files, scores them on the test set, writes the records.
 
     Members that have a test score already were confirmed before an interruption and are left as they are.
     """
@@ -50,23 +76,18 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
     if not waiting:
         return
     artifacts = {record.id: artifact_of(bench, record) for record in waiting}
-    runners = {name: load(artifact, bench.target, feed(bench.example)) for name, artifact in artifacts.items()}
-    visits: dict[str, tuple[Visit, ...]] = {
-        record.id: record.latency.visits if record.latency else () for record in waiting
-    }
-    for _ in range(N_VISITS):
-        for name, runner in runners.items():
-            visits[name] = (*visits[name], visit({name: runner}, bench.anchor, Plan())[name])
+    visited = {record.id: record for record in waiting}
+    anchors_s = bench.ledger.get_fact("anchors_s")
+    for index in range(N_VISITS):
+        if index == N_VISITS - 1 and anchors_s is None:
+            anchors_s = _anchors_s(bench.models, visited.values())
+            bench.ledger.set_fact("anchors_s", anchors_s)
+        for name, artifact in artifacts.items():
+            visited[name] = timed(bench.models, artifact, visited[name], visited[name], anchors_s)
             beat(bench)
-    # One latency of the teacher for all, or milliseconds of visits at different times would contradict the ratios.
-    # Kept, so that a confirmation that was cut off goes on with the same one.
-    anchor_s = bench.ledger.get_fact("anchor_s")
-    if anchor_s is None:
-        anchor_s = median_anchor_s(one for some in visits.values() for one in some)
-        bench.ledger.set_fact("anchor_s", anchor_s)
     test = ScoredSet.of(bench.task, bench.task.data.test)
     (bench.run / STUDENTS).mkdir(exist_ok=True)
-    for record in waiting:
+    for record in visited.values():
         student = student_of(bench, record)
         try:
             difference = parity(artifacts[record.id], student, bench.validation.split.first(N_PARITY).inputs)
@@ -75,16 +96,17 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
             continue
         save_student(student, record.recipe, bench.example, bench.run / STUDENTS / f"{record.id}.safetensors")
         value = score(bench.task, artifacts[record.id], test, bench.n_threads)
-        bench.ledger.put(
-            replace(
-                record,
-                latency=latency_of_visits(bench, visits[record.id], anchor_s),
-                test_accuracy=value,
-                environment={**record.environment, "parity": f"{difference:.3g}"},
-            )
-        )
+        environment = {**record.environment, "parity": f"{difference:.3g}"}
+        bench.ledger.put(replace(record, test_accuracy=value, environment=environment))
         bench.progress.advance()
         beat(bench)
+
+
+def _anchors_s(models: Models, records: Iterable[Record]) -> dict[str, float]:
+    """One latency of the teacher for all members on each target that measures, or milliseconds of visits at different
+    times would contradict the ratios. Kept, so that a confirmation that was cut off goes on with the same ones."""
+    visits = {label: [visit for record in records for visit in visits_of(record, label)] for label in models}
+    return {label: median_anchor_s(some) for label, some in visits.items() if some}
 
 
 def student_of(bench: Workbench, record: Record) -> Student:

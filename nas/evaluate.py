@@ -1,14 +1,17 @@
 """Recipe to record: the only place where building, exporting, timing and scoring are put together."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
-from latency_models.artifact import Artifact
+from latency_models.artifact import Artifact, Precision
 from latency_models.errors import LatencyError
 from latency_models.onnxruntime_backend import ORT_ERRORS
 from nas.accuracy import score
 from nas.export import export_artifact, parity
+from nas.latencies import out_of_reach, refused_everywhere, timed
 from nas.record import Record
-from nas.workbench import N_PARITY, Workbench
+from nas.workbench import N_PARITY, Workbench, budget_ratio
 from search_spaces.cost import cost
 from search_spaces.precision import SITE as PRECISION
 from search_spaces.recipe import Recipe
@@ -58,7 +61,7 @@ def evaluate(
     """
     known = bench.ledger.get(recipe, rung)
     if known is not None:
-        return known
+        return _asked_again(bench, known)
     blank = Record(recipe=recipe, rung=rung, seed=bench.settings.seed, train_s=train_s, note=note)
     try:
         record = _scored(bench, blank, student or bench.space.build(recipe))
@@ -69,18 +72,28 @@ def evaluate(
     return record
 
 
+def _asked_again(bench: Workbench, known: Record) -> Record:
+    """What the ledger knows, with the latencies of targets that were out of reach where they have come back."""
+    away = out_of_reach(known)
+    if not away or known.failure is not None:
+        return known
+    below = bench.ledger.get(known.recipe, known.rung - 1) if known.rung else None
+    record = timed(bench.models, artifact_of(bench, known), known, below, labels=away)
+    if record != known:
+        bench.ledger.put(record)
+    return record
+
+
 def _scored(bench: Workbench, blank: Record, student: Student) -> Record:
     path = bench.artifact_path(blank.recipe, blank.rung)
     artifact = export_artifact(student, bench.example, bench.calibration, path)
     difference = parity(artifact, student, bench.validation.split.first(N_PARITY).inputs)
     below = bench.ledger.get(blank.recipe, blank.rung - 1) if blank.rung else None
-    earlier = below.latency.visits if below is not None and below.latency is not None else ()
     on = bench.validation if blank.rung else bench.screening
     price = cost(student.module, bench.example)
-    return replace(
+    record = replace(
         blank,
         accuracy=score(bench.task, artifact, on, bench.n_threads),
-        latency=bench.time(artifact, earlier),
         n_parameters=price.n_parameters,
         n_macs=price.n_macs,
         size_bytes=artifact.size_bytes,
@@ -88,6 +101,10 @@ def _scored(bench: Workbench, blank: Record, student: Student) -> Record:
         artifact_digest=artifact.digest,
         environment={"parity": f"{difference:.3g}", "n_validation": str(len(on.split))},
     )
+    record = timed(bench.models, artifact, record, below)
+    if refused_everywhere(record):
+        raise ValueError("; ".join(f"{label}: {reason}" for label, reason in record.refusals.items()))
+    return record
 
 
 def artifact_of(bench: Workbench, record: Record) -> Artifact:
@@ -96,8 +113,34 @@ def artifact_of(bench: Workbench, record: Record) -> Artifact:
     Raises:
         ValueError: it is no longer that file.
     """
-    precision = "int8" if record.recipe.get(PRECISION) == "int8" else "float32"
-    artifact = Artifact.from_file(bench.run / record.artifact, precision)  # type: ignore[arg-type]
+    precision = cast(Precision, record.recipe.get(PRECISION, "float32"))
+    artifact = Artifact.from_file(bench.run / record.artifact, precision)
     if artifact.digest != record.artifact_digest:
         raise ValueError(f"{artifact.path} is not the file that was timed and scored")
     return artifact
+
+
+def evaluate_and_report(bench: Workbench, recipe: Recipe, note: str) -> Record:
+    """`evaluate` for a repaired student, with progress."""
+    record = evaluate(bench, recipe, note=note)
+    report(bench, [record])
+    return record
+
+
+def report(bench: Workbench, records: Iterable[Record]) -> None:
+    """Progress, and the best so far: the most accurate that meets the budget on the first target."""
+    records = list(records)
+    bench.progress.advance(n_failed=sum(record.failure is not None for record in records))
+    limit = budget_ratio(bench, next(iter(bench.models)))
+    for record in records:
+        if record.ok and record.latency is not None and record.latency.ratio_high <= limit:
+            bench.progress.candidate(record.id, record.accuracy or 0.0, record.latency.ratio, record.latency.source)
+    beat(bench)
+
+
+def beat(bench: Workbench) -> None:
+    """Redraws the progress and, every few seconds, writes down how much time is used."""
+    bench.progress.advance(0)
+    unsaved_s = bench.deadline.elapsed_s() - bench.ledger.elapsed_s()
+    if unsaved_s > 5.0:
+        bench.ledger.add_elapsed(unsaved_s)

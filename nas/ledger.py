@@ -30,7 +30,7 @@ from search_spaces.recipe import Recipe
 
 LEDGER_FILE = "ledger.sqlite"
 STUDY_FILE = "study.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _APPLICATION_ID = 0x556E6473  # "Unds" in the header tells a ledger from other SQLite files.
 _BUSY_TIMEOUT_S = 30.0

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from nas.words import duration, percent, score
+from nas.words import about, duration, percent, score
 
 Style = Literal["auto", "rich", "plain", "silent"]
 
@@ -25,11 +25,12 @@ _LIVE_INTERVAL_S = 0.2
 
 @dataclass(frozen=True)
 class Best:
-    """The best student so far: its score and its share of the teacher's latency."""
+    """The best student so far: its score, its share of the teacher's latency, and whether a clock said so."""
 
     student_id: str
     accuracy: float
     ratio: float
+    source: str = "measured"
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Snapshot:
         """E.g. "best 3f9a1c02b7de-r2 93.05 % at 19.0 % of the latency"."""
         if self.best is None:
             return ""
-        figures = f"{score(self.best.accuracy, is_share)} at {percent(self.best.ratio, 1)} of the latency"
-        return f"best {self.best.student_id} {figures}"
+        ratio = about(percent(self.best.ratio, 1), self.best.source)
+        return f"best {self.best.student_id} {score(self.best.accuracy, is_share)} at {ratio} of the latency"
 
 
 class Progress:
@@ -94,10 +95,12 @@ class Progress:
         self._notes.append(" ".join(text.split()))
         self._show()
 
-    def best(self, student_id: str, accuracy: float, ratio: float) -> None:
-        """The best student so far: score, and latency as a share of the teacher's."""
-        self._snapshot = replace(self._snapshot, best=Best(student_id, accuracy, ratio))
-        self._show()
+    def candidate(self, student_id: str, accuracy: float, ratio: float, source: str = "measured") -> None:
+        """A student that meets the budget: score, and latency as a share of the teacher's; the best one is shown."""
+        best = self._snapshot.best
+        if best is None or accuracy > best.accuracy:
+            self._snapshot = replace(self._snapshot, best=Best(student_id, accuracy, ratio, source))
+            self._show()
 
     def close(self) -> None:
         """The search is over; calling it again does nothing."""

@@ -14,7 +14,9 @@ from nas.confirm import STUDENTS
 from nas.errors import UserError
 from nas.export import load_student, save_pt2, saved_example
 from nas.files import write_atomic
-from nas.front import Front, front_of
+from nas.front import Front
+from nas.fronts import fronts_of
+from nas.latencies import everywhere
 from nas.ledger import LEDGER_FILE, open_ledger
 from nas.loading import task_of
 from nas.record import Record
@@ -75,9 +77,16 @@ class Run:
         raise UserError(f"{self.folder} has no results yet.", f"Go on with `nas resume {self.folder}`.")
 
     @cached_property
+    def fronts(self) -> Mapping[str, Front]:
+        """The front of each target by its label, in the order they were asked for: on the test set once the run is
+        finished, until then on the validation set."""
+        metric = str(self._fact("metric") or "accuracy")
+        return fronts_of(self.records, self.teacher, tuple(everywhere(self.teacher)), metric=metric)
+
+    @property
     def front(self) -> Front:
-        """The front: on the test set once the run is finished, until then on the validation set."""
-        return front_of(self.records, self.teacher, metric=str(self._fact("metric") or "accuracy"))
+        """The front of the first target."""
+        return next(iter(self.fronts.values()))
 
     @property
     def finished(self) -> bool:
@@ -85,21 +94,38 @@ class Run:
         return bool(self._fact("confirmed"))
 
     @property
-    def budget_ratio(self) -> float:
-        """The latency budget as a share of the teacher's latency."""
-        assert self.teacher.latency is not None
-        return self.settings.budget.as_ratio(self.teacher.latency.median_s)
+    def budget_ratios(self) -> Mapping[str, float]:
+        """The latency budget as a share of the teacher's latency on each target."""
+        latencies = everywhere(self.teacher)
+        return {label: self.settings.budget.as_ratio(latency.median_s) for label, latency in latencies.items()}
 
-    def choice(self) -> Record:
+    def front_on(self, target: str | None = None) -> Front:
+        """The front of a target, by its name (`tvm-cpu`) or label (`tvm-cpu-1t`); by default the first one.
+
+        Raises:
+            UserError: the run has no such target, or more than one of that name.
+        """
+        if target is None:
+            return self.front
+        found = [label for label in self.fronts if label == target or label.rpartition("-")[0] == target]
+        if len(found) != 1:
+            raise UserError(f"This run has no target `{target}`.", f"Its targets are {', '.join(self.fronts)}.")
+        return self.fronts[found[0]]
+
+    def choice(self, target: str | None = None) -> Record:
         """The student this search was for: the most accurate that meets the latency budget and the accuracy drop.
+
+        Args:
+            target: name or label; by default the first one.
 
         Raises:
             UserError: there is none (the nearest miss is named), exit status 1.
         """
-        return self.front.pick(
+        front = self.front_on(target)
+        return front.pick(
             "accurate",
             max_accuracy_drop=self.settings.max_accuracy_drop_share,
-            latency_budget_ratio=self.budget_ratio,
+            latency_budget_ratio=self.budget_ratios[front.target],
         )
 
     def export(

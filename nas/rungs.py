@@ -1,13 +1,15 @@
 """Where training is spent: a short distillation for what looks promising at each latency, a long one for the best."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save
 
+from latency_models.artifact import Precision
 from nas.distill import Lesson, distill, learning_rate
-from nas.evaluate import architecture_of, evaluate, in_precision, precisions
+from nas.evaluate import architecture_of, beat, evaluate, in_precision, precisions
 from nas.files import write_atomic
 from nas.record import Record
 from nas.workbench import Workbench
@@ -51,17 +53,24 @@ def promising(records: Iterable[Record], level: float, n: int, taken: Sequence[R
     return found[:n]
 
 
-def spread(records: Sequence[Record], wanted: Sequence[float], n: int) -> list[Recipe]:
+def spread(views: Mapping[str, Sequence[Record]], wanted: Mapping[str, Sequence[float]], n: int) -> list[Recipe]:
     """Up to n architectures over these latencies, the best of each level first, then the second best of each.
 
-    A level that nothing reaches leaves its places to the others.
+    A level that nothing reaches leaves its places to the others. Targets take turns.
+
+    Args:
+        views: by target, the records as it sees them.
+        wanted: by target, the latency levels.
+        n: how many.
     """
+    n_levels = max(map(len, wanted.values()), default=0)
+    turns = [(label, own[i]) for i in range(n_levels) for label, own in wanted.items() if i < len(own)]
     found: list[Recipe] = []
     grown = True
     while grown and len(found) < n:
         before = len(found)
-        for level in wanted:
-            found += promising(records, level, 1, found)
+        for label, level in turns:
+            found += promising(views[label], level, 1, found)
         grown = len(found) > before
     return found[:n]
 
@@ -98,7 +107,7 @@ def train(bench: Workbench, lesson: Lesson, architecture: Recipe, rung: int, sec
             bench,
             in_precision(bench, architecture, precision),
             rung,
-            Student(student.module, "int8" if precision == "int8" else "float32", student.keeps),
+            Student(student.module, cast(Precision, precision), student.keeps),
             spent_s,
             note,
         )
@@ -133,11 +142,3 @@ def _distil(
 
 def _spent_key(architecture: Recipe, rung: int) -> str:
     return f"train_s:{architecture.digest}:{rung}"
-
-
-def beat(bench: Workbench) -> None:
-    """Redraws the progress and, every few seconds, writes down how much time is used."""
-    bench.progress.advance(0)
-    unsaved_s = bench.deadline.elapsed_s() - bench.ledger.elapsed_s()
-    if unsaved_s > 5.0:
-        bench.ledger.add_elapsed(unsaved_s)

@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,13 @@ import onnxruntime
 import torch
 from torch import nn
 
-from latency_models.onnxruntime_backend import environment
-from latency_models.target import Target
 from nas.config import Settings, load_settings, read_settings, save_settings
 from nas.data import Loss, Metric, as_data
 from nas.deadline import Deadline, wall_clock
 from nas.engine import search as run_engine
 from nas.errors import BAD_INPUT, UserError
 from nas.files import SETTINGS_FILE
-from nas.front import front_of
+from nas.fronts import fronts_of
 from nas.ledger import LEDGER_FILE, open_ledger
 from nas.loading import task_of
 from nas.lock import own
@@ -30,8 +28,7 @@ from nas.run import Run
 from nas.run_folder import claimed_folder, refuse_run
 from nas.teacher import Task, make_task, metric_name
 from nas.words import duration
-from nas.workbench import open_workbench
-from search_spaces.recipe import Recipe
+from nas.workbench import budget_ratio, open_workbench, teacher_of
 from search_spaces.space import SearchSpace
 
 IN_MEMORY = "(given from Python)"
@@ -155,20 +152,18 @@ def _work(folder: Path, settings: Settings, task: Task, deadline: Deadline, prog
             raise UserError("The teacher's weights are not those this run began with.", "Start a fresh run.")
         ledger.set_fact("weights_digest", task.weights_digest)
         ledger.set_fact("metric", metric_name(task))
-        bench = open_workbench(folder, settings, task, ledger, deadline, progress)
-        _refuse_nothing_to_prune(bench.space)
-        sites = bench.space.sites
-        ledger.set_fact("sites", [[s.name, s.kind, list(s.choices)] for s in sites.values()])
-        run_engine(bench)
+        with open_workbench(folder, settings, task, ledger, deadline, progress) as bench:
+            _refuse_nothing_to_prune(bench.space)
+            sites = bench.space.sites
+            ledger.set_fact("sites", [[s.name, s.kind, list(s.choices)] for s in sites.values()])
+            run_engine(bench)
+            environments = {label: model.environment() for label, model in bench.models.items()}
         progress.phase("writing the report")
         records = ledger.records()
-        teacher = ledger.get(Recipe(), 0)
-        assert teacher is not None
-        assert teacher.latency is not None
-        front = front_of(records, teacher, metric=metric_name(task))
-        ratio = settings.budget.as_ratio(teacher.latency.median_s)
-        facts = run_facts(settings, task, bench.target, deadline, records, bench.space)
-        publish(folder, front, records, sites, facts, f"{task.name}: accuracy against latency", ratio)
+        fronts = fronts_of(records, teacher_of(bench), tuple(bench.models), metric=metric_name(task))
+        ratios = {label: budget_ratio(bench, label) for label in bench.models}
+        facts = run_facts(settings, task, environments, deadline, records, bench.space)
+        publish(folder, fronts, records, sites, facts, f"{task.name}: accuracy against latency", ratios)
         ledger.add_elapsed(max(0.0, deadline.elapsed_s() - ledger.elapsed_s()))
 
 
@@ -183,22 +178,35 @@ def _refuse_nothing_to_prune(space: SearchSpace) -> None:
 
 
 def run_facts(
-    settings: Settings, task: Task, target: Target, deadline: Deadline, records: Sequence[Record], space: SearchSpace
+    settings: Settings,
+    task: Task,
+    environments: Mapping[str, Mapping[str, str]],
+    deadline: Deadline,
+    records: Sequence[Record],
+    space: SearchSpace,
 ) -> dict[str, str]:
-    """What page and cards say of the run."""
+    """What page and cards say of the run.
+
+    Args:
+        settings, task, deadline, records, space: of the run.
+        environments: of each target, by label.
+    """
     refused = "; ".join(f"{one.root} ({one.reason})" for one in space.unprunable)
+    where = {
+        f"target {label}": ", ".join(f"{key} {value}" for key, value in facts.items())
+        for label, facts in environments.items()
+    }
     return {
         "teacher": f"{task.name}, {type(task.teacher).__name__}",
         "SHA-256 of the teacher's weights": task.weights_digest,
-        "target": target.label,
         "latency budget": settings.latency_budget,
         "greatest accuracy drop": settings.max_accuracy_drop,
         "time": f"{duration(deadline.elapsed_s())} of {settings.time_budget}",
         "candidates": str(len(records) - 1),
         "seed": str(settings.seed),
         "left alone": refused or "nothing",
-        "processor": environment(target).get("processor", platform.processor()),
-        "versions": (
+        **where,
+        "trained and scored with": (
             f"Python {platform.python_version()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}"
         ),
     }

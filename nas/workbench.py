@@ -1,5 +1,7 @@
 """What every candidate of a run is built, timed and scored with."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +10,17 @@ import torch
 from torch import Tensor
 
 from latency_models.artifact import Artifact
-from latency_models.latency import Latency, Visit
-from latency_models.onnxruntime_backend import OrtRunner, environment, load
+from latency_models.errors import LatencyError
+from latency_models.model import LatencyModel
+from latency_models.open import open_model
+from latency_models.precisions import offered
 from latency_models.target import Target
-from latency_models.timing import Plan, latency_from_visits, visit
 from nas.accuracy import ScoredSet, score
 from nas.config import Settings
 from nas.deadline import Deadline
 from nas.errors import UserError
 from nas.export import export_artifact, feed, parity
+from nas.latencies import Models, everywhere, timed
 from nas.ledger import Ledger
 from nas.progress import Progress
 from nas.record import Record
@@ -45,13 +49,12 @@ class Workbench:
         settings: resolved.
         task: teacher, data, loss, metric.
         space: the teacher's neighbourhood.
-        target: what latencies hold for.
+        models: latencies on each target; every timing is interleaved with the teacher's artifact.
         ledger, deadline, progress: of the run.
         example: one sample of each input, batch axis 1.
         calibration: (n, ...) training inputs that repair and quantisation see.
         validation: what candidates are scored on.
         screening: the part of it that repaired students are scored on.
-        anchor: the teacher's artifact, loaded; every timing is interleaved with it.
         teacher_cost: the teacher, layer by layer.
         n_threads: of torch while it trains and repairs.
         teacher_score_s: seconds that exporting, timing and scoring the teacher took.
@@ -61,7 +64,7 @@ class Workbench:
     settings: Settings
     task: Task
     space: SearchSpace
-    target: Target
+    models: Models
     ledger: Ledger
     deadline: Deadline
     progress: Progress
@@ -69,7 +72,6 @@ class Workbench:
     calibration: tuple[Tensor, ...]
     validation: ScoredSet
     screening: ScoredSet
-    anchor: OrtRunner
     teacher_cost: Cost
     n_threads: int
     teacher_score_s: float
@@ -83,18 +85,6 @@ class Workbench:
         text = repr((self.settings.seed, *words)).encode()
         return np.random.default_rng(list(text))
 
-    def time(self, artifact: Artifact, earlier: tuple[Visit, ...] = ()) -> Latency:
-        """One more visit of an artifact, and the latency that all its visits show."""
-        runner = load(artifact, self.target, feed(self.example))
-        new = visit({"student": runner}, self.anchor, Plan())["student"]
-        return latency_of_visits(self, (*earlier, new))
-
-
-def latency_of_visits(bench: Workbench, visits: tuple[Visit, ...], anchor_s: float | None = None) -> Latency:
-    """The latency that these visits show; see `latency_from_visits`."""
-    generator = bench.seeded("interval", len(visits))
-    return latency_from_visits(visits, bench.target.label, environment(bench.target), generator, anchor_s)
-
 
 def calibration_inputs(task: Task, n: int, seed: int) -> tuple[Tensor, ...]:
     """Training inputs drawn without replacement, (n, ...) each."""
@@ -103,33 +93,39 @@ def calibration_inputs(task: Task, n: int, seed: int) -> tuple[Tensor, ...]:
     return task.data.train.take(torch.randperm(len(task.data.train), generator=generator)[:n]).inputs
 
 
-def load_teacher_artifact(run: Path, known: Record, target: Target, example: tuple[Tensor, ...]) -> OrtRunner:
-    """The anchor of a run that is resumed: the very file that its candidates were timed against.
+def float32_first(precisions: Iterable[str]) -> tuple[str, ...]:
+    """The same with the teacher's own precision at the head, as a site wants it."""
+    return tuple(sorted(precisions, key=lambda name: name != "float32"))
+
+
+def teacher_artifact(run: Path, task: Task, known: Record | None) -> Artifact:
+    """The anchor: exported and checked in a fresh run, the very same file in one that is resumed.
 
     Raises:
-        UserError: it is missing or has changed.
+        UserError: the file is missing or has changed since the run began.
     """
-    path = run / known.artifact
-    if not path.is_file() or Artifact.from_file(path, "float32").digest != known.artifact_digest:
-        raise UserError(f"{path} is missing or has changed since the search began.", "Start a fresh run.")
-    return load(Artifact.from_file(path, "float32"), target, feed(example))
+    path = run / ARTIFACTS / "teacher.onnx"
+    if known is not None:
+        if not path.is_file() or Artifact.from_file(path, "float32").digest != known.artifact_digest:
+            raise UserError(f"{path} is missing or has changed since the search began.", "Start a fresh run.")
+        return Artifact.from_file(path, "float32")
+    path.parent.mkdir(exist_ok=True)
+    student = Student(task.teacher)
+    artifact = export_artifact(student, task.data.example, (), path)
+    parity(artifact, student, task.data.validation.first(N_PARITY).inputs)
+    return artifact
 
 
 def teacher_record(
-    run: Path, task: Task, target: Target, example: tuple[Tensor, ...], validation: ScoredSet, settings: Settings
-) -> tuple[Record, OrtRunner]:
-    """Exports, checks, times and scores the teacher itself.
+    run: Path, task: Task, artifact: Artifact, models: Models, validation: ScoredSet, settings: Settings
+) -> Record:
+    """Times and scores the teacher itself.
 
-    Its latency is timed against itself: the ratio's interval around 1 says what timing can tell apart here.
+    Its latency is timed against itself: the ratio's interval around 1 says what timing can tell apart on a target.
 
     Raises:
-        UserError: the task's metric gives no finite number for it.
+        UserError: the task's metric gives no finite number for it, or a target cannot run it.
     """
-    path = run / ARTIFACTS / "teacher.onnx"
-    path.parent.mkdir(exist_ok=True)
-    student = Student(task.teacher)
-    artifact = export_artifact(student, example, (), path)
-    parity(artifact, student, task.data.validation.first(N_PARITY).inputs)
     try:
         accuracy = score(task, artifact, validation)
     except RUN_ERRORS as error:
@@ -137,54 +133,87 @@ def teacher_record(
             f"The teacher cannot be scored: {first_line(error)}.",
             "Check `metric`: it takes outputs and labels as numpy arrays and returns one finite number.",
         ) from error
-    anchor = load(artifact, target, feed(example))
-    again = load(artifact, target, feed(example))
-    visits = tuple(visit({"teacher": again}, anchor, Plan())["teacher"] for _ in range(N_TEACHER_VISITS))
-    generator = np.random.default_rng(settings.seed)
-    teacher_cost = cost(task.teacher, example)
+    teacher_cost = cost(task.teacher, task.data.example)
     record = Record(
         recipe=Recipe(),
         accuracy=accuracy,
-        latency=latency_from_visits(visits, target.label, environment(target), generator),
         n_parameters=teacher_cost.n_parameters,
         n_macs=teacher_cost.n_macs,
         size_bytes=artifact.size_bytes,
-        artifact=str(path.relative_to(run)),
+        artifact=str(artifact.path.relative_to(run)),
         artifact_digest=artifact.digest,
         seed=settings.seed,
         note="the teacher",
     )
-    return record, anchor
+    for _ in range(N_TEACHER_VISITS):
+        record = timed(models, artifact, record, record)
+        for label, reason in record.refusals.items():
+            raise UserError(f"The target {label} cannot time the teacher: {reason}", "`nas targets` says more.")
+    return record
 
 
+@contextmanager
 def open_workbench(
     run: Path, settings: Settings, task: Task, ledger: Ledger, deadline: Deadline, progress: Progress
-) -> Workbench:
-    """Times the teacher, finds the sites and prepares everything that candidates are scored with."""
+) -> Iterator[Workbench]:
+    """Times the teacher, finds the sites and prepares everything that candidates are scored with.
+
+    Processes and connections of the targets end with the context.
+    """
     progress.phase("profiling the teacher")
     n_threads = training_threads(settings.training_threads)
     torch.set_num_threads(n_threads)
-    target = Target(n_threads=settings.n_threads)
+    targets = settings.targets
     example = task.data.example
     validation = ScoredSet.of(task, task.data.validation.first(N_VALIDATION))
     known = ledger.get(Recipe(), 0)
-    if known is None:
-        started_s = deadline.elapsed_s()
-        known, anchor = teacher_record(run, task, target, example, validation, settings)
-        ledger.set_fact("teacher_score_s", deadline.elapsed_s() - started_s)
-        ledger.put(known)
-    else:
-        anchor = load_teacher_artifact(run, known, target, example)
-    calibration = calibration_inputs(task, settings.n_calibration, settings.seed)
-    generator = torch.Generator().manual_seed(settings.seed)
-    orders = ledger.get_fact("orders")
-    space = SearchSpace.from_teacher(
-        task.teacher, calibration, generator, settings.transforms, settings.precision, orders
-    )
-    ledger.set_fact("orders", space.orders)
-    return Workbench(
-        run, settings, task, space, target, ledger, deadline, progress, example, calibration, validation,
-        ScoredSet(validation.split.first(N_SCREENING), validation.reference[:N_SCREENING]), anchor,
-        cost(task.teacher, example), n_threads,
-        float(ledger.get_fact("teacher_score_s")),
-    )  # fmt: skip
+    artifact = teacher_artifact(run, task, known)
+    with ExitStack() as stack:
+        models = {
+            target.label: stack.enter_context(closing(_opened(target, artifact, example, settings.seed)))
+            for target in targets
+        }
+        if known is None:
+            started_s = deadline.elapsed_s()
+            ledger.put(teacher_record(run, task, artifact, models, validation, settings))
+            ledger.set_fact("teacher_score_s", deadline.elapsed_s() - started_s)
+        calibration = calibration_inputs(task, settings.n_calibration, settings.seed)
+        generator = torch.Generator().manual_seed(settings.seed)
+        orders = ledger.get_fact("orders")
+        kept, reasons = offered(settings.precision, targets)
+        for precision, reason in reasons.items():
+            progress.note(f"{precision} is left out ({reason})")
+        space = SearchSpace.from_teacher(
+            task.teacher, calibration, generator, settings.transforms, float32_first(kept), orders
+        )
+        ledger.set_fact("orders", space.orders)
+        yield Workbench(
+            run, settings, task, space, models, ledger, deadline, progress, example, calibration, validation,
+            ScoredSet(validation.split.first(N_SCREENING), validation.reference[:N_SCREENING]),
+            cost(task.teacher, example), n_threads,
+            float(ledger.get_fact("teacher_score_s")),
+        )  # fmt: skip
+
+
+def _opened(target: Target, artifact: Artifact, example: tuple[Tensor, ...], seed: int) -> LatencyModel:
+    try:
+        return open_model(target, artifact, feed(example), seed)
+    except LatencyError as error:
+        raise UserError(f"The target {target.name} cannot be used: {error.problem}", error.remedy) from error
+
+
+def teacher_of(bench: Workbench) -> Record:
+    """The teacher's record."""
+    record = bench.ledger.get(Recipe(), 0)
+    assert record is not None
+    return record
+
+
+def budget_ratio(bench: Workbench, label: str) -> float:
+    """The latency budget as a share of the teacher's latency on a target."""
+    return bench.settings.budget.as_ratio(everywhere(teacher_of(bench))[label].median_s)
+
+
+def time_is_before(bench: Workbench, share: float) -> bool:
+    """Whether less than this share of the time budget is used."""
+    return bench.deadline.elapsed_s() < share * bench.deadline.budget_s

@@ -5,19 +5,23 @@ from collections.abc import Callable, Iterator, Sequence
 
 import optuna
 
+from nas.latencies import everywhere, out_of_reach
 from nas.record import Record
 from search_spaces.recipe import Recipe, Site
 
 MIN_POPULATION = 8
+REFUSED_RATIO = 2.0
+"""Objective on a target that cannot run the student: worse than anything that can."""
 
 
-def open_study(url: str, n_population: int, seed: int) -> optuna.Study:
-    """The run's study: NSGA-II (Deb et al. 2002) on the validation error and the latency ratio.
+def open_study(url: str, n_population: int, seed: int, n_targets: int = 1) -> optuna.Study:
+    """The run's study: NSGA-II (Deb et al. 2002) on the validation error and the latency ratio on each target.
 
     Args:
         url: of the SQLite file; a study that is there already is continued.
         n_population: first generation; as many as there are planned recipes.
         seed: of the sampler.
+        n_targets: latencies beside the error.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     sampler = optuna.samplers.NSGAIISampler(population_size=max(MIN_POPULATION, n_population), seed=seed)
@@ -27,7 +31,7 @@ def open_study(url: str, n_population: int, seed: int) -> optuna.Study:
             storage=url,
             study_name="understudy",
             sampler=sampler,
-            directions=["minimize", "minimize"],
+            directions=["minimize"] * (1 + n_targets),
             load_if_exists=True,
         )
 
@@ -43,19 +47,24 @@ def ask(study: optuna.Study, sites: Sequence[Site]) -> tuple[optuna.Trial, Recip
     return trial, recipe
 
 
-def tell(study: optuna.Study, trial: optuna.Trial, record: Record, sense: float = 1.0) -> None:
-    """The record's scores; a failure is told as one, never as a value.
+def tell(
+    study: optuna.Study, trial: optuna.Trial, record: Record, labels: Sequence[str] = (), sense: float = 1.0
+) -> None:
+    """The record's scores; a failure, or a target out of reach, is told as a failed trial, never as a value.
 
     Args:
         study, trial: from `ask`.
         record: of the trial's recipe.
+        labels: of the targets, in the study's order; by default the one that `record.latency` holds for.
         sense: best possible metric, so that the objective is an error.
     """
     trial.set_user_attr("record", record.id)
-    if record.accuracy is None or record.latency is None:
+    known = everywhere(record)
+    if record.accuracy is None or not known or out_of_reach(record):
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(trial, [sense - record.accuracy, record.latency.ratio])
+        return
+    ratios = [known[label].ratio if label in known else REFUSED_RATIO for label in labels or known]
+    study.tell(trial, [sense - record.accuracy, *ratios])
 
 
 def enqueue(study: optuna.Study, recipes: Sequence[Recipe], sites: Sequence[Site]) -> None:
@@ -66,7 +75,11 @@ def enqueue(study: optuna.Study, recipes: Sequence[Recipe], sites: Sequence[Site
 
 
 def explore(
-    study: optuna.Study, sites: Sequence[Site], evaluate: Callable[[Recipe], Record], go_on: Callable[[], bool]
+    study: optuna.Study,
+    sites: Sequence[Site],
+    evaluate: Callable[[Recipe], Record],
+    go_on: Callable[[], bool],
+    labels: Sequence[str] = (),
 ) -> Iterator[Record]:
     """Asks, evaluates and tells for as long as `go_on` says so.
 
@@ -78,5 +91,5 @@ def explore(
     while go_on():
         trial, recipe = ask(study, sites)
         record = evaluate(recipe)
-        tell(study, trial, record)
+        tell(study, trial, record, labels)
         yield record

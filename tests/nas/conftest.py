@@ -64,5 +64,8 @@ def tiny_bench(tiny_task: Task, tmp_path: Path) -> Iterator[Workbench]:
     settings = Settings(SPEC, "50%", data=DATA, training_threads=1, n_calibration=64)
     deadline = Deadline(300.0)
     progress = make_progress(sys.stderr, deadline.elapsed_s, deadline.left_s, "silent")
-    with open_ledger(tmp_path, create=True) as ledger:
-        yield open_workbench(tmp_path, settings, tiny_task, ledger, deadline, progress)
+    with (
+        open_ledger(tmp_path, create=True) as ledger,
+        open_workbench(tmp_path, settings, tiny_task, ledger, deadline, progress) as bench,
+    ):
+        yield bench

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.config import Settings, load_settings, read_settings, save_settings
+from nas.config import Settings, absolute_profile, load_settings, read_settings, save_settings
 from nas.errors import UserError
 
 FLAGS = {"task_or_teacher": "digits", "latency_budget": "40%"}
@@ -20,8 +20,9 @@ def test_defaults() -> None:
     assert settings.time_budget_s == 300.0
     assert settings.max_accuracy_drop_share == 0.01
     assert settings.budget.ratio == 0.4
-    assert (settings.seed, settings.n_threads, settings.training_threads, settings.n_calibration) == (0, 1, 0, 256)
-    assert settings.precision == ("float32", "int8")
+    assert (settings.seed, settings.n_threads, settings.training_threads, settings.n_calibration) == (0, 0, 0, 256)
+    assert settings.precision == ("float32", "float16", "int8")
+    assert settings.target == ("cpu",)
     assert settings.transforms == ("channels", "depth", "factorize", "precision")
 
 
@@ -59,14 +60,14 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("seed: '3'", "seed in .* is '3', which is not a whole number", "whole number"),
         ("seed: true", "seed in .* is True, which is not a whole number", "whole number"),
         ("seed: -1", "seed is -1", "from 0 to"),
-        ("n-threads: 0", "n-threads is 0", "from 1 to"),
+        ("n-threads: -1", "n-threads is -1", "from 0 to"),
         ("time-budget: 90", "time-budget in .* is 90, which is not a text", "such as 5m"),
         ("time-budget: banana", "time budget `banana`", "`5m`"),
         ("latency-budget: 0.4", "latency-budget in .* is 0.4, which is not a text", "such as 40%"),
         ("max-accuracy-drop: 200%", "more than 100", "percentage points"),
         ("quiet: 1", "not true or false", "true or false"),
         ("weights: 3", "weights in .* is 3, which is not a path", "path"),
-        ("precision: [float32, int4]", "unknown `int4`", "float32, int8"),
+        ("precision: [float32, int4]", "unknown `int4`", "float32, float16, int8"),
         ("precision: [float32, 8]", "not a list of words", "list of words"),
         ("precision: int8", "leaves out float32", "float32"),
         ("transforms: []", "transforms is empty", "channels, depth"),
@@ -107,3 +108,16 @@ def test_saved_settings_come_back_wherever_the_run_has_gone(tmp_path: Path) -> N
 def test_a_folder_without_settings_is_not_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run"):
         read_settings(tmp_path)
+
+
+def test_targets_are_profiles_each_named_once(tmp_path: Path) -> None:
+    assert [target.label for target in load_settings(None, FLAGS).targets] == ["cpu-1t"]
+    two = load_settings(write(tmp_path, "target: [cpu, tvm-cpu]\n"), FLAGS)
+    assert [target.label for target in two.targets] == ["cpu-1t", "tvm-cpu-1t"]
+    assert absolute_profile("tvm-rpc:pi4.yaml") == f"tvm-rpc:{Path.cwd() / 'pi4.yaml'}"
+    assert absolute_profile("pi4.yaml") == str(Path.cwd() / "pi4.yaml")
+    assert absolute_profile("estimate:cortex-a72") == "estimate:cortex-a72"
+    with pytest.raises(UserError, match="names one twice"):
+        load_settings(None, {**FLAGS, "target": ["cpu", "cpu"]})
+    with pytest.raises(UserError, match="tvm-cpu"):
+        load_settings(None, {**FLAGS, "target": ["tvm-cpuu"]})

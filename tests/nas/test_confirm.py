@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from nas.confirm import finalists
+from nas.record import Record
 from tests.nas.records import MEMBERS, RECORDS, TEACHER, make_latency
 
 UNTESTED = [replace(record, test_accuracy=None) for record in RECORDS]
@@ -18,6 +19,26 @@ def test_a_longer_front_is_thinned_with_both_ends_kept() -> None:
     assert [record.id for record in finalists(UNTESTED, TEACHER, 3)] == [FRONT[0], FRONT[2], FRONT[4]]
     assert [record.id for record in finalists(UNTESTED, TEACHER, 2)] == [FRONT[0], FRONT[4]]
     assert len(finalists(UNTESTED, TEACHER, 1)) == 1
+
+
+def test_each_targets_front_is_confirmed() -> None:
+    def both(record: Record, ratio: float) -> Record:
+        return replace(record, elsewhere={"b-1t": replace(make_latency(ratio), target="b-1t")})
+
+    # On the other target only the two that the first one beats are any good.
+    records = [both(record, 0.1 + 0.01 * i if record in UNTESTED[5:7] else 0.99) for i, record in enumerate(UNTESTED)]
+    teacher = both(TEACHER, 1.0)
+    only_there = {r.id for r in finalists(records, teacher, 14, ["b-1t"])}
+    everywhere = [r.id for r in finalists(records, teacher, 14, ["cpu-1t", "b-1t"])]
+    assert only_there
+    assert set(everywhere) == set(FRONT) | only_there
+    assert all(
+        record.latency == original.latency
+        for record in finalists(records, teacher, 14, ["b-1t"])
+        for original in UNTESTED
+        if original.id == record.id
+    )
+    assert len(finalists(records, teacher, 4, ["cpu-1t", "b-1t"])) <= 4
 
 
 def test_validation_scores_choose_though_some_have_test_scores() -> None:

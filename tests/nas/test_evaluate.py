@@ -11,7 +11,7 @@ from latency_models.artifact import Artifact
 from nas.confirm import confirm, student_of
 from nas.errors import UserError
 from nas.evaluate import architecture_of, artifact_of, evaluate, in_precision, precisions
-from nas.workbench import Workbench, load_teacher_artifact
+from nas.workbench import Workbench, teacher_artifact
 from search_spaces.recipe import Recipe, Site
 from search_spaces.transform import Student
 
@@ -134,11 +134,11 @@ def test_a_file_that_has_changed_is_refused(tiny_bench: Workbench) -> None:
 def test_a_resumed_run_times_against_the_very_same_teacher(tiny_bench: Workbench) -> None:
     teacher = tiny_bench.ledger.get(Recipe(), 0)
     assert teacher is not None
-    load_teacher_artifact(tiny_bench.run, teacher, tiny_bench.target, tiny_bench.example).run()
+    assert teacher_artifact(tiny_bench.run, tiny_bench.task, teacher).digest == teacher.artifact_digest
     path = tiny_bench.run / teacher.artifact
     path.write_bytes(path.read_bytes() + b"\x00")
     with pytest.raises(UserError, match="missing or has changed"):
-        load_teacher_artifact(tiny_bench.run, teacher, tiny_bench.target, tiny_bench.example)
+        teacher_artifact(tiny_bench.run, tiny_bench.task, teacher)
 
 
 def test_confirming_adds_visits_and_test_scores_and_nothing_else(tiny_bench: Workbench) -> None:

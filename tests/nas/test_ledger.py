@@ -185,7 +185,7 @@ def test_a_foreign_sqlite_file_is_left_alone(tmp_path: Path) -> None:
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     open_ledger(tmp_path, create=True).close()
     change(tmp_path, "PRAGMA user_version = 7")
-    with pytest.raises(UserError, match="schema 7; this one reads 1"):
+    with pytest.raises(UserError, match="schema 7; this one reads 2"):
         open_ledger(tmp_path, create=False)
 
 

@@ -31,13 +31,24 @@ def progress_on(stream: io.StringIO, clock: Clock, style: Style = "auto") -> Pro
     return make_progress(stream, clock.elapsed_s, clock.left_s, style)
 
 
+def test_the_best_is_the_most_accurate_and_an_estimate_is_marked(clock: Clock) -> None:
+    out = io.StringIO()
+    progress = progress_on(out, clock, "plain")
+    progress.phase("search")
+    progress.candidate("good", 0.9, 0.2, "predicted")
+    progress.candidate("worse", 0.8, 0.1)
+    progress.close()
+    assert "best good 90.00 % at ~20.0 % of the latency" in out.getvalue()
+    assert "worse" not in out.getvalue()
+
+
 def test_plain_lines_say_phase_count_best_and_time_left(clock: Clock) -> None:
     stream = io.StringIO()
     progress = progress_on(stream, clock)
     progress.phase("profile")
     clock.now_s = 12.0
     progress.phase("search", 40)
-    progress.best("3f9a1c02b7de-r2", 0.9305, 0.19)
+    progress.candidate("3f9a1c02b7de-r2", 0.9305, 0.19)
     clock.now_s = 75.0
     progress.advance(3, n_failed=1)
     assert stream.getvalue().splitlines() == [
@@ -90,7 +101,7 @@ def test_a_terminal_gets_the_live_display(clock: Clock, monkeypatch: pytest.Monk
     with progress_on(stream, clock) as progress:
         progress.phase("search", 40)
         progress.note("int8 is slower than float32 here")
-        progress.best("3f9a1c02b7de-r2", 0.9305, 0.19)
+        progress.candidate("3f9a1c02b7de-r2", 0.9305, 0.19)
         clock.now_s = 60.0
         progress.advance(12)
     text = stream.getvalue()

@@ -62,10 +62,17 @@ def test_an_architecture_in_two_precisions_is_trained_once() -> None:
 
 
 def test_places_are_spread_over_the_levels_best_of_each_first() -> None:
-    assert spread(RECORDS, [0.9, 0.5, 0.25], 4) == [of(8), of(5), of(4), of(7)]
-    assert spread(RECORDS, [0.9, 0.5, 0.25], 3) == [of(8), of(5), of(4)]
-    assert spread(RECORDS, [0.01, 0.5], 9) == [of(5), of(6)]
-    assert spread([], [0.5], 3) == []
+    assert spread({"a": RECORDS}, {"a": [0.9, 0.5, 0.25]}, 4) == [of(8), of(5), of(4), of(7)]
+    assert spread({"a": RECORDS}, {"a": [0.9, 0.5, 0.25]}, 3) == [of(8), of(5), of(4)]
+    assert spread({"a": RECORDS}, {"a": [0.01, 0.5]}, 9) == [of(5), of(6)]
+    assert spread({"a": []}, {"a": [0.5]}, 3) == []
+
+
+def test_targets_take_turns() -> None:
+    elsewhere = [student(9, 0.99, 0.45), student(8, 0.95, 0.20), student(7, 0.94, 0.10)]
+    views = {"a": RECORDS, "b": elsewhere}
+    assert spread(views, {"a": [0.9, 0.5], "b": [0.5]}, 3) == [of(8), of(9), of(5)]
+    assert spread(views, {"a": [0.9, 0.5], "b": [0.15, 0.25]}, 4) == [of(8), of(7), of(5), of(6)]
 
 
 def lesson_of(bench: Workbench) -> Lesson:

@@ -5,9 +5,8 @@ import os
 import pytest
 import torch
 
-from latency_models.artifact import Artifact
 from nas.threads import training_threads
-from nas.workbench import Workbench, calibration_inputs
+from nas.workbench import Workbench, calibration_inputs, float32_first
 from search_spaces.recipe import Recipe
 
 
@@ -40,13 +39,8 @@ def test_the_teachers_record(tiny_bench: Workbench) -> None:
     assert teacher.n_macs == tiny_bench.teacher_cost.n_macs
 
 
-def test_each_visit_adds_to_the_ones_before(tiny_bench: Workbench) -> None:
-    artifact = Artifact.from_file(tiny_bench.run / "artifacts" / "teacher.onnx", "float32")
-    once = tiny_bench.time(artifact)
-    twice = tiny_bench.time(artifact, once.visits)
-    assert (len(once.visits), len(twice.visits)) == (1, 2)
-    assert twice.visits[0] == once.visits[0]
-    assert twice.target == "cpu-1t"
+def test_the_teachers_own_precision_comes_first() -> None:
+    assert float32_first(("int8", "float16", "float32")) == ("float32", "int8", "float16")
 
 
 def test_training_uses_the_cores_of_this_process_unless_told() -> None:

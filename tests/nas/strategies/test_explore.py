@@ -1,10 +1,12 @@
 """Optuna around planned recipes: what is asked, told, and left behind by a killed process."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
 from nas.ledger import study_url
@@ -77,6 +79,30 @@ def test_failures_are_told_as_failures_and_scores_as_errors(tmp_path: Path) -> N
     assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL]
     assert trials[0].values == [1.0 - 0.8, make_latency(1 / 2).ratio]
     assert [trial.user_attrs["record"] for trial in trials] == [record.id for record in records]
+
+
+def test_each_target_has_an_objective_and_one_that_refuses_is_worse_than_any(tmp_path: Path) -> None:
+    study = open_study(study_url(tmp_path), 8, 0, n_targets=2)
+    enqueue(study, PLANNED, SITES)
+    fast = replace(make_latency(0.25), target="b-1t")
+
+    def evaluate(recipe: Recipe) -> Record:
+        both = replace(scored(recipe), elsewhere={"b-1t": fast})
+        return replace(scored(recipe), refusals={"b-1t": "no int8"}) if "precision" in recipe else both
+
+    for _ in islice(explore(study, SITES, evaluate, lambda: True, ("cpu-1t", "b-1t")), 2):
+        pass
+    first, second = study.get_trials()[:2]
+    assert first.values == [pytest.approx(0.2), make_latency(1 / 2).ratio, 0.25]
+    assert second.values == [pytest.approx(0.3), make_latency(1 / 3).ratio, 2.0]
+
+
+def test_a_device_out_of_reach_is_a_failed_trial(tmp_path: Path) -> None:
+    study = open_study(study_url(tmp_path), 8, 0)
+    away = Record(PLANNED[0], accuracy=0.9, refusals={"cpu-1t": "out of reach: no answer"})
+    for _ in islice(explore(study, SITES, lambda _: away, lambda: True, ("cpu-1t",)), 1):
+        pass
+    assert study.get_trials()[0].state == TrialState.FAIL
 
 
 def test_it_stops_when_told_to(tmp_path: Path) -> None:

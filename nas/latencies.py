@@ -1,0 +1,84 @@
+"""An artifact's latencies on every target of a run, and where they go in its record."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from latency_models.artifact import Artifact
+from latency_models.errors import DeviceError, LatencyError
+from latency_models.latency import Latency, Visit
+from latency_models.model import LatencyModel
+from nas.record import Record
+
+OUT_OF_REACH = "out of reach: "
+"""How a refusal begins that says nothing of the student: the device was away, and is asked again later."""
+
+Models = Mapping[str, LatencyModel]
+"""By the labels of their targets, in the order the user gave them."""
+
+
+def everywhere(record: Record) -> dict[str, Latency]:
+    """All latencies of a record by the labels of their targets."""
+    first = {} if record.latency is None else {record.latency.target: record.latency}
+    return {**first, **record.elsewhere}
+
+
+def visits_of(record: Record | None, label: str) -> tuple[Visit, ...]:
+    """The visits a record has on a target; none where there is no record."""
+    latency = everywhere(record).get(label) if record is not None else None
+    return () if latency is None else latency.visits
+
+
+def timed(
+    models: Models,
+    artifact: Artifact,
+    record: Record,
+    below: Record | None = None,
+    anchors_s: Mapping[str, float] | None = None,
+    labels: Iterable[str] | None = None,
+) -> Record:
+    """The record with one more visit of its artifact on each target.
+
+    A target that is out of reach keeps the latency it gave before, if any.
+
+    Args:
+        models: of the run.
+        artifact: the record's.
+        record: gets the latencies and refusals.
+        below: whose visits are counted too, as the artifact does the same work: the rung below, or the record itself.
+        anchors_s: the teacher's latency by target, where it is known better than from these visits.
+        labels: of the targets to ask; by default all.
+    """
+    found, refusals = everywhere(record), dict(record.refusals)
+    for label in models if labels is None else labels:
+        model = models[label]
+        reason = model.refusal(artifact.precision)
+        if reason is None:
+            anchor_s = None if anchors_s is None else anchors_s.get(label)
+            try:
+                found[label] = model.latency(artifact, visits_of(below, label), anchor_s)
+                refusals.pop(label, None)
+                continue
+            except DeviceError as error:
+                reason = OUT_OF_REACH + str(error)
+            except LatencyError as error:
+                found.pop(label, None)
+                reason = str(error)
+        if label not in found:
+            refusals[label] = reason
+    first = next(iter(models))
+    return replace(
+        record,
+        latency=found.get(first),
+        elsewhere={label: found[label] for label in models if label in found and label != first},
+        refusals=refusals,
+    )
+
+
+def refused_everywhere(record: Record) -> bool:
+    """Whether no target can ever time it, so that it is a failure."""
+    return not everywhere(record) and not any(reason.startswith(OUT_OF_REACH) for reason in record.refusals.values())
+
+
+def out_of_reach(record: Record) -> list[str]:
+    """Labels of the targets that were away when it was timed."""
+    return [label for label, reason in record.refusals.items() if reason.startswith(OUT_OF_REACH)]

@@ -1,6 +1,7 @@
 """Visits already made: (artifact, anchor, target, plan, versions) to visits, in one SQLite file."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -38,6 +39,11 @@ class Key:
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no white space."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+
+def user_folder() -> Path:
+    """`understudy` in the user's cache folder ($XDG_CACHE_HOME, or ~/.cache); it need not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "understudy"
 
 
 def add_visits(path: Path, key: Key, visits: Iterable[Visit]) -> None:

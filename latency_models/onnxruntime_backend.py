@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from latency_models.artifact import Artifact
-from latency_models.backend import Feed
+from latency_models.backend import Feed, Missing
 from latency_models.errors import LatencyError
+from latency_models.kernel import KernelTime
 from latency_models.target import Target
 
 ORT_ERRORS = (
@@ -94,6 +95,22 @@ def load(artifact: Artifact, target: Target, feed: Feed) -> OrtRunner:
     for output, array in zip(session.get_outputs(), outputs, strict=True):
         binding.bind_ortvalue_output(output.name, ort.OrtValue.ortvalue_from_numpy(array))
     return OrtRunner(session, binding)
+
+
+def kernels(artifact: Artifact, target: Target, feed: Feed) -> list[KernelTime]:
+    """The time of each kernel of one inference, in order of execution; see `onnxruntime_kernels.profiled`.
+
+    Raises:
+        LatencyError: as for `load`.
+    """
+    from latency_models.onnxruntime_kernels import profiled  # needs the package onnx, which running does not
+
+    return profiled(artifact, feed, load(artifact, target, feed), lambda: _options(target))
+
+
+def missing(target: Target) -> list[Missing]:
+    """Nothing: ONNX Runtime comes with the installation, and the processor is this machine's."""
+    return []
 
 
 def environment(target: Target) -> dict[str, str]:

@@ -103,6 +103,21 @@ def visit(
     return {name: Visit(tuple(a), tuple(b)) for name, (a, b) in samples.items()}
 
 
+def samples_s(runner: Runner, plan: Plan, clock: Clock = time.perf_counter) -> tuple[float, ...]:
+    """Seconds of one inference, over and over with nothing beside it: to explain a time, never to compare two networks.
+
+    Up to `plan.n_pairs` samples in blocks after the warm-up, fewer where they would take longer than `plan.max_s`.
+
+    Raises:
+        LatencyError: a sample is not a positive, finite number of seconds.
+    """
+    one_s, taken, start_s = _warm_up(runner, plan, clock), list[float](), clock()
+    while len(taken) < plan.n_pairs and (not taken or clock() - start_s < plan.max_s):
+        n = min(_block_length(one_s, plan), plan.n_pairs - len(taken))
+        taken += _block(runner, n, _inferences_per_sample(one_s, plan), plan.n_settle, clock)
+    return tuple(taken)
+
+
 def latency_from_visits(
     visits: Sequence[Visit],
     target_label: str,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from latency_models.cache import Key, add_visits, load_visits
+from latency_models.cache import Key, add_visits, load_visits, user_folder
 from latency_models.errors import LatencyError
 from latency_models.latency import Visit
 from latency_models.timing import Plan
@@ -76,3 +76,11 @@ def test_nothing_is_lost_or_torn_by_kill(tmp_path: Path) -> None:
     assert visits == (FIRST, SECOND) * (len(visits) // 2)
     add_visits(path, KEY, [FIRST])
     assert load_visits(path, KEY) == (*visits, FIRST)
+
+
+def test_the_users_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert user_folder() == tmp_path / "understudy"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert user_folder() == tmp_path / "home" / ".cache" / "understudy"

@@ -6,7 +6,7 @@ import pytest
 
 from latency_models.errors import LatencyError
 from latency_models.latency import Visit
-from latency_models.timing import RESOLUTION, Plan, latency_from_visits, visit
+from latency_models.timing import RESOLUTION, Plan, latency_from_visits, samples_s, visit
 
 
 @dataclass
@@ -88,6 +88,18 @@ def test_fast_inferences_are_averaged_within_a_sample() -> None:
     visits = visit({"a": FakeRunner(clock, "a", [0.25])}, FakeRunner(clock, "t", [2.0]), plan, clock)
     assert visits["a"] == visit_of([0.25, 0.25], [2.0, 2.0])
     assert clock.order.count("a") == 2 + 2 * 4
+
+
+def test_samples_of_one_runner_are_its_inferences_alone() -> None:
+    time = FakeTime()
+    plan = Plan(n_pairs=6, n_block=4, n_settle=1, warm_up_window=2, warm_up_max_s=9.0, max_s=100.0)
+    assert samples_s(FakeRunner(time, "a", [1.0]), plan, time) == (1.0,) * 6
+    assert time.order == ["a"] * (2 * 2 + 1 + 4 + 1 + 2)
+
+
+def test_samples_of_one_runner_end_at_the_time_limit() -> None:
+    time = FakeTime()
+    assert samples_s(FakeRunner(time, "a", [2.0]), Plan(max_s=1.0), time) == (2.0,)
 
 
 def test_slow_candidates_stop_at_the_time_limit_with_at_least_one_pair() -> None:

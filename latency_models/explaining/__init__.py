@@ -1,0 +1,1 @@
+"""Rules that say what eats a student's speed-up."""

@@ -1,6 +1,7 @@
 """The command line: parse, call, print."""
 
 import argparse
+import re
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from nas.run import Run
 
 _SETTINGS = (
-    "latency_budget", "max_accuracy_drop", "time_budget", "weights", "data", "data_dir", "out", "seed", "n_threads",
-    "training_threads", "n_calibration", "precision", "transforms", "quiet",
+    "latency_budget", "target", "max_accuracy_drop", "time_budget", "weights", "data", "data_dir", "out", "seed",
+    "n_threads", "training_threads", "n_calibration", "precision", "transforms", "quiet",
 )  # fmt: skip
 
 
@@ -52,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("task_or_teacher", nargs="?", help="digits, fashion-mnist, or path/teacher.py:build")
     find.add_argument("--config", type=Path, help="YAML file of these settings; flags override it")
     find.add_argument("--latency-budget", help="a time (2ms) or a share of the teacher's latency (40%%)")
+    find.add_argument("--target", action="append", help="what latencies hold for, once for each: cpu (default), "
+                      "tvm-cpu, tvm-rpc:board.yaml, estimate:cortex-a72, ...; see `nas targets`")  # fmt: skip
     find.add_argument("--time-budget", help="of the whole search: 90s, 5m (default), 1h30m")
     find.add_argument("--max-accuracy-drop", help="percentage points the student may lose (default 1%%)")
     find.add_argument("--weights", help="safetensors (or a checkpoint of plain tensors) for path/teacher.py:build")
@@ -59,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("--data-dir", help="folder of a built-in task's files")
     find.add_argument("--out", help="folder of the run (default: a fresh name under results/)")
     find.add_argument("--seed", type=int, help="of everything random (default 0)")
-    find.add_argument("--n-threads", type=int, help="of one inference (default 1)")
+    find.add_argument("--n-threads", type=int, help="of one inference (default: the target's own, 1 for this CPU)")
     find.add_argument("--training-threads", type=int, help="default: all cores of this process")
     find.add_argument("--n-calibration", type=int, help="inputs for repair and int8 ranges (default 256)")
-    find.add_argument("--precision", help="float32,int8 (default) or float32")
+    find.add_argument("--precision", help="of float32,float16,int8 (default: all that a target can do)")
     find.add_argument("--transforms", help="of channels,depth,factorize,precision (default: all)")
     find.add_argument("--quiet", action="store_true", default=None, help="no progress")
 
@@ -73,16 +76,35 @@ def _parser() -> argparse.ArgumentParser:
     front = commands.add_parser("front", help="the table of a run's front")
     front.set_defaults(call=_front)
     front.add_argument("run", type=Path)
+    front.add_argument("--target", help="only this one's (default: every target of the run)")
     front.add_argument("--open", action="store_true", help="show the page in the browser")
 
     export = commands.add_parser("export", help="write a student of a run as a file")
     export.set_defaults(call=_export)
     export.add_argument("run", type=Path)
+    export.add_argument("--target", help="whose front is picked from (default: the run's first)")
     export.add_argument("--pick", default="accurate", help="fastest, accurate (default), or an id")
     export.add_argument("--max-accuracy-drop", help="percentage points, e.g. 1%%")
     export.add_argument("--latency-budget", help="e.g. 1ms or 30%%")
     export.add_argument("--out", type=Path, required=True, help="student.onnx, .safetensors or .pt2")
     export.add_argument("--format", choices=("onnx", "safetensors", "pt2"), help="default: the file's ending")
+
+    targets = commands.add_parser("targets", help="what can be measured here, what is missing and how to get it")
+    targets.set_defaults(call=_targets)
+
+    bench = commands.add_parser("bench", help="time ONNX files beside each other on any targets")
+    bench.set_defaults(call=_bench)
+    bench.add_argument("files", nargs="+", type=Path, help="ONNX files; teacher.onnx, or else the first, is the anchor")
+    bench.add_argument("--target", action="append", help="several times for several (default cpu)")
+    bench.add_argument("--n-threads", type=int, help="of one inference (default: the target's own)")
+    bench.add_argument("--fresh", action="store_true", help="measure again what was measured before")
+
+    why = commands.add_parser("explain", help="kernel by kernel: why a student is, or is not, faster than its teacher")
+    why.set_defaults(call=_explain)
+    why.add_argument("run", type=Path, help="a run, or the teacher's ONNX file")
+    why.add_argument("student", help="an id of the run, or the student's ONNX file")
+    why.add_argument("--target", default="cpu", help="where (default cpu)")
+    why.add_argument("--n-threads", type=int, help="of one inference (default: the target's own)")
     return parser
 
 
@@ -104,7 +126,7 @@ def _front(options: argparse.Namespace) -> int:
     from nas.run import Run
 
     run = Run.open(options.run)
-    _print_front(run)
+    _print_fronts(run, options.target)
     if not run.finished:
         print(f"This run is not finished; `nas resume {run.folder}` goes on with it.")
     if options.open:
@@ -121,7 +143,7 @@ def _export(options: argparse.Namespace) -> int:
 
     run = Run.open(options.run)
     budget = parse_latency_budget(options.latency_budget) if options.latency_budget else None
-    record = run.front.pick(
+    record = run.front_on(options.target).pick(
         options.pick,
         max_accuracy_drop=parse_share(options.max_accuracy_drop) if options.max_accuracy_drop else None,
         latency_budget_s=budget.seconds if budget else None,
@@ -134,23 +156,60 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _conclude(run: "Run") -> int:
-    """Prints the front, where things lie, and the student of choice."""
-    _print_front(run)
-    print(f"\nTable, page, picture and model cards are in {run.folder}/ (front.csv, front.html, front.png, cards/).")
-    try:
-        choice = run.choice()
-    except UserError as error:
-        print(f"nas: {error}", file=sys.stderr)
-        return error.exit_status
-    out = run.export(choice, run.folder / "student.onnx")
-    print(f"Student of choice: {choice.id}, written to {out}. Another: `nas export {run.folder} --pick <id> --out ...`")
+def _targets(options: argparse.Namespace) -> int:
+    from nas.targets import targets_table
+
+    _print(targets_table())
     return 0
 
 
-def _print_front(run: "Run") -> None:
+def _bench(options: argparse.Namespace) -> int:
+    from latency_models.profiles import resolve
+    from nas.bench import bench
+
+    targets = [resolve(spec, options.n_threads) for spec in options.target or ["cpu"]]
+    _print(bench(options.files, targets, fresh=options.fresh))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from latency_models.profiles import resolve
+    from nas.explain import explain
+
+    _print(explain(options.run, options.student, resolve(options.target, options.n_threads)))
+    return 0
+
+
+def _conclude(run: "Run") -> int:
+    """Prints the fronts, where things lie, and the student of choice for each target."""
+    _print_fronts(run)
+    files = "front.csv, targets.csv" if len(run.fronts) > 1 else "front.csv"
+    print(f"\nTables, page, picture and model cards are in {run.folder}/ ({files}, front.html, front.png, cards/).")
+    status = 0
+    for label in run.fronts:
+        several = len(run.fronts) > 1
+        try:
+            choice = run.choice(label)
+        except UserError as error:
+            print(f"nas: {f'{label}: ' if several else ''}{error}", file=sys.stderr)
+            status = error.exit_status
+            continue
+        name = f"student-{re.sub('[^A-Za-z0-9.-]', '-', label)}.onnx" if several else "student.onnx"
+        out = run.export(choice, run.folder / name)
+        print(f"Student of choice{f' for {label}' if several else ''}: {choice.id}, written to {out}.")
+    print(f"Another: `nas export {run.folder} --pick <id> --out ...`")
+    return status
+
+
+def _print_fronts(run: "Run", target: str | None = None) -> None:
+    from nas.fronts_table import tables
+
+    front = run.front_on(target)
+    fronts = run.fronts if target is None else {front.target: front}
+    _print(tables(fronts, run.budget_ratios, run.sites))
+
+
+def _print(what: object) -> None:
     from rich.console import Console
 
-    from nas.front import table
-
-    Console(width=None if sys.stdout.isatty() else 110).print(table(run.front, run.budget_ratio, run.sites))
+    Console(width=None if sys.stdout.isatty() else 110).print(what)

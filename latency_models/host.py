@@ -11,10 +11,23 @@ CPU_INFO = Path("/proc/cpuinfo")
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 X86 = ("x86_64", "amd64", "i386", "i686")
 X86_REGISTERS = {512: 32, 256: 16, 128: 16}
+X86_CORES: tuple[tuple[str, frozenset[str]], ...] = (
+    ("sapphirerapids", frozenset({"avx512_fp16", "avx512_bf16", "amx_tile", "avx512_vnni", "avx512vl"})),
+    ("znver4", frozenset({"avx512_bf16", "avx512_vnni", "avx512vl", "avx512bw", "avx512dq", "sha_ni", "clwb"})),
+    ("icelake-server", frozenset({"avx512_vnni", "avx512vl", "avx512bw", "avx512dq", "clwb"})),
+    ("skylake-avx512", frozenset({"avx512vl", "avx512bw", "avx512dq", "clwb"})),
+    ("haswell", frozenset({"avx2", "fma", "bmi2", "movbe"})),
+)
+"""LLVM cores, newest first, with flags of Linux that tell them from the next. A virtual machine may hide its model, or
+show one that LLVM takes for an older core; its flags are what the code will run on."""
+WIDE = "-prefer-256-bit"
+"""Intel's cores are tuned in LLVM for half of a 512-bit register, which would split what LLVM vectorises by itself."""
 
 
 def host_processor(cpu_info: Path = CPU_INFO, caches: Path = CACHES, machine: str | None = None) -> Processor:
-    """This machine's processor; `triple` and `cpu` stay empty, which means this machine's to a compiler.
+    """This machine's processor, with the LLVM core and features that make use of its registers.
+
+    `triple` stays empty, which means this machine's to a compiler, and `cpu` too where no core is known to fit.
 
     What the operating system does not tell is left at the least that such a processor has. Half precision is named in
     `features`, as LLVM may take the processor for an older one that lacks it (a virtual Sapphire Rapids for a Rocket
@@ -34,8 +47,11 @@ def host_processor(cpu_info: Path = CPU_INFO, caches: Path = CACHES, machine: st
     else:
         vector_bits, n_vector_registers = 128, 32
         float16 = "asimdhp" in flags
+    half = "+avx512fp16" if x86 else "+fullfp16"
+    features = (half if float16 else "", WIDE if x86 and vector_bits == 512 else "")
     return Processor(
-        features=("+avx512fp16" if x86 else "+fullfp16") if float16 else "",
+        cpu=next((name for name, needed in X86_CORES if needed <= flags), "") if x86 else "",
+        features=",".join(filter(None, features)),
         vector_bits=vector_bits,
         n_vector_registers=n_vector_registers,
         float16=float16,

@@ -6,6 +6,12 @@ import pytest
 from latency_models.host import cpu_flags, host_processor, n_cores
 from latency_models.target import Processor
 
+AVX2 = "fpu sse4_2 avx avx2 fma bmi1 bmi2 movbe f16c"
+AVX512 = AVX2 + " avx512f avx512bw avx512dq avx512vl avx512cd clwb"
+ICE_LAKE = AVX512 + " avx512_vnni"
+SAPPHIRE_RAPIDS = ICE_LAKE + " avx512_bf16 avx512_fp16 amx_tile sha_ni"
+ZEN_4 = ICE_LAKE + " avx512_bf16 sha_ni"
+
 
 def cpu_info(folder: Path, line: str) -> Path:
     path = folder / "cpuinfo"
@@ -17,8 +23,8 @@ def cpu_info(folder: Path, line: str) -> Path:
     ("machine", "line", "wanted"),
     [
         ("x86_64", "flags\t\t: fpu sse2 avx2 f16c", (256, 16, False, "")),
-        ("x86_64", "flags\t\t: avx2 avx512f f16c", (512, 32, False, "")),
-        ("x86_64", "flags\t\t: avx2 avx512f avx512_fp16", (512, 32, True, "+avx512fp16")),
+        ("x86_64", "flags\t\t: avx2 avx512f f16c", (512, 32, False, "-prefer-256-bit")),
+        ("x86_64", "flags\t\t: avx2 avx512f avx512_fp16", (512, 32, True, "+avx512fp16,-prefer-256-bit")),
         ("x86_64", "flags\t\t: fpu sse2", (128, 16, False, "")),
         ("aarch64", "Features\t: fp asimd evtstrm", (128, 32, False, "")),
         ("aarch64", "Features\t: fp asimd fphp asimdhp", (128, 32, True, "+fullfp16")),
@@ -30,6 +36,25 @@ def test_vectors_and_half_precision(
     found = host_processor(cpu_info(tmp_path, line), tmp_path / "caches", machine)
     assert (found.vector_bits, found.n_vector_registers, found.float16, found.features) == wanted
     assert (found.triple, found.cpu, found.cache_bytes) == ("", "", ())
+
+
+@pytest.mark.parametrize(
+    ("line", "cpu", "features", "vector_bits", "n_registers"),
+    [
+        (SAPPHIRE_RAPIDS, "sapphirerapids", "+avx512fp16,-prefer-256-bit", 512, 32),
+        (ZEN_4, "znver4", "-prefer-256-bit", 512, 32),
+        (ICE_LAKE, "icelake-server", "-prefer-256-bit", 512, 32),
+        (AVX512, "skylake-avx512", "-prefer-256-bit", 512, 32),
+        (AVX2, "haswell", "", 256, 16),
+        ("fpu sse4_2", "", "", 128, 16),
+    ],
+)
+def test_x86_cores_are_told_by_their_flags(
+    tmp_path: Path, line: str, cpu: str, features: str, vector_bits: int, n_registers: int
+) -> None:
+    found = host_processor(cpu_info(tmp_path, f"flags\t\t: {line}"), tmp_path, "x86_64")
+    assert (found.cpu, found.features) == (cpu, features)
+    assert (found.vector_bits, found.n_vector_registers) == (vector_bits, n_registers)
 
 
 def test_data_caches_innermost_first(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Self, cast, final
 from latency_models.artifact import Artifact
 from latency_models.backend import Feed
 from latency_models.errors import LatencyError
+from latency_models.estimate import check
 from latency_models.kernel import KernelTime
 from latency_models.latency import Latency, Visit
 from latency_models.limits import Limits, limits_of
@@ -24,9 +25,8 @@ class Estimated:
 
     Estimating happens in a worker process, as it compiles and emulates what could hang or crash.
 
-    The interval takes log(estimate / truth) as normal about 0 with the known error as the median of its size; the
-    anchor's estimate may err the same way, which would make the ratio's interval narrower, but nothing shows that, so
-    seconds and ratio get the same relative interval.
+    The interval takes log(estimate / truth) as normal about 0 with the known error as the median of its size. What the
+    estimates of a student and of its teacher have in common cancels in their ratio, whose own known error is smaller.
 
     Args:
         target: whose access is `estimate` and whose error is known.
@@ -40,12 +40,15 @@ class Estimated:
 
     def __init__(self, target: Target, anchor: Artifact, feed: Feed, limits: Limits | None = None) -> None:
         if target.known_error is None:
+            if target.processor is not None:
+                check(target)  # where the core's machine model is at fault, that is what must be said
             raise LatencyError(
                 f"The profile of {target.name} does not say how far its estimates are from the truth.",
                 "Set `known_error` to the median relative error that was found where a clock could judge it.",
             )
         self._target = target
         self._known_error = target.known_error
+        self._known_ratio_error = target.known_ratio_error or target.known_error
         self._anchor = anchor
         self._feed = feed
         self._limits = limits or limits_of(target)
@@ -75,14 +78,14 @@ class Estimated:
             self._anchor_s = self._estimate_s(self._anchor)
         ratio = self._estimate_s(artifact) / self._anchor_s
         median_s = ratio * (self._anchor_s if anchor_s is None else anchor_s)
-        wider = math.exp(MEDIAN_TO_95 * math.log1p(self._known_error))
+        wider, ratio_wider = (_interval_factor(one) for one in (self._known_error, self._known_ratio_error))
         return Latency(
             median_s=median_s,
             low_s=median_s / wider,
             high_s=median_s * wider,
             ratio=ratio,
-            ratio_low=ratio / wider,
-            ratio_high=ratio * wider,
+            ratio_low=ratio / ratio_wider,
+            ratio_high=ratio * ratio_wider,
             source="predicted",
             target=self._target.label,
             environment=self.environment(),
@@ -108,7 +111,8 @@ class Estimated:
         Raises:
             LatencyError: the estimator cannot be started.
         """
-        return {**cast(dict[str, str], self._worker.start()[0]), "known_error": f"{self._known_error:g}"}
+        errors = {"known_error": f"{self._known_error:g}", "known_ratio_error": f"{self._known_ratio_error:g}"}
+        return {**cast(dict[str, str], self._worker.start()[0]), **errors}
 
     def close(self) -> None:
         """Ends the worker process."""
@@ -128,3 +132,8 @@ class Estimated:
                 "Check that the network computes something; report it if it does.",
             )
         return total_s
+
+
+def _interval_factor(median_error: float) -> float:
+    """What the ends of a 95 % interval are multiplied and divided by."""
+    return math.exp(MEDIAN_TO_95 * math.log1p(median_error))

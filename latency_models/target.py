@@ -76,6 +76,7 @@ class Target:
         remote: how it is reached, with `access` rpc.
         precisions: what it computes in natively; others are refused, never computed in float32 unsaid.
         known_error: of an estimate: its median relative error where a clock could judge it.
+        known_ratio_error: the same of its ratio to the anchor's estimate; None takes `known_error`.
         about: one line for `nas targets`.
     """
 
@@ -89,6 +90,7 @@ class Target:
     remote: Remote | None = None
     precisions: tuple[str, ...] = ("float32", "int8")
     known_error: float | None = None
+    known_ratio_error: float | None = None
     about: str = ""
 
     @property

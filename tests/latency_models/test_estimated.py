@@ -53,7 +53,14 @@ def test_an_estimate_is_marked_and_carries_its_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_error_is_refused(tmp_path: Path) -> None:
-    unknown = Target(name="estimate:a72", runtime="tvm", access="estimate", processor=Processor())
+    core = Processor(
+        "aarch64-linux-gnu",
+        clock_hz=1e9,
+        machine_model="cortex-a72",
+        cache_bytes=(1024,),
+        cache_bytes_per_cycle=(16.0, 8.0),
+    )
+    unknown = Target(name="estimate:a72", runtime="tvm", access="estimate", processor=core)
     with pytest.raises(LatencyError, match="does not say how far its estimates are from the truth"):
         open_model(unknown, artifact(tmp_path, "3"), {}, seed=0)
 

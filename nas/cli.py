@@ -202,11 +202,14 @@ def _conclude(run: "Run") -> int:
 
 
 def _print_fronts(run: "Run", target: str | None = None) -> None:
+    from nas.ask_again import in_words, still_away
     from nas.fronts_table import tables
 
     front = run.front_on(target)
     fronts = run.fronts if target is None else {front.target: front}
     _print(tables(fronts, run.budget_ratios, run.sites))
+    for sentence in in_words(still_away(run.records), run.folder):
+        print(sentence)
 
 
 def _print(what: object) -> None:

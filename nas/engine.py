@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from optuna.trial import TrialState
 
+from nas.ask_again import ask_again
 from nas.confirm import confirm, finalists
 from nas.distill import Lesson, teacher_outputs
 from nas.evaluate import beat, evaluate_and_report, report
@@ -41,7 +42,9 @@ def search(bench: Workbench) -> None:
     """Runs every phase to its end; results are in the ledger."""
     with FullDiskStops(bench.run):
         _explore(bench, planned(bench))
+        ask_again(bench)
         _train(bench)
+        ask_again(bench)
         _confirm(bench)
         beat(bench)
 
@@ -88,8 +91,11 @@ def _train(bench: Workbench) -> None:
     bench.ledger.set_fact("short_s", seconds)
     for architecture in short:
         report(bench, train(bench, lesson, architecture, 1, seconds, "short distillation"))
+    ask_again(bench)
     n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / MIN_LONG_S)))
     chosen = _remembered(bench, "long", lambda: spread(_views(bench, 1), wanted, n_long))
+    if not chosen:
+        return
     bench.progress.phase("long distillation", len(chosen))
     for position, architecture in enumerate(chosen):
         left_s = end_s - bench.deadline.elapsed_s()
@@ -113,9 +119,9 @@ def _views(bench: Workbench, rung: int) -> dict[str, list[Record]]:
 
 
 def _remembered(bench: Workbench, key: str, choose: Callable[[], list[Recipe]]) -> list[Recipe]:
-    """A choice of architectures that is made once a run."""
+    """A choice of architectures that is made once a run, unless there was nothing to choose from."""
     known = bench.ledger.get_fact(key)
-    if known is None:
+    if not known:
         known = [recipe.to_json() for recipe in choose()]
         bench.ledger.set_fact(key, known)
     return [Recipe.from_json(text) for text in known]

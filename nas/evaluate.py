@@ -128,8 +128,13 @@ def evaluate_and_report(bench: Workbench, recipe: Recipe, note: str) -> Record:
 
 
 def report(bench: Workbench, records: Iterable[Record]) -> None:
-    """Progress, and the best so far: the most accurate that meets the budget on the first target."""
+    """Progress, what is lost, and the best so far: the most accurate that meets the budget on the first target."""
     records = list(records)
+    for record in records:
+        for label in out_of_reach(record):
+            bench.progress.note_once(
+                label, f"{label} is {record.refusals[label]} Its latencies are left open meanwhile."
+            )
     bench.progress.advance(n_failed=sum(record.failure is not None for record in records))
     limit = budget_ratio(bench, next(iter(bench.models)))
     for record in records:

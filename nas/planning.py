@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from nas.ask_again import still_away
 from nas.distill import is_classifier
 from nas.evaluate import architecture_of, beat, evaluate_and_report, in_precision, precisions
 from nas.latencies import everywhere
@@ -31,18 +32,19 @@ PriceTables = dict[tuple[str, str], Prices]
 
 def planned(bench: Workbench) -> list[Recipe]:
     """Recipes for a sweep of budgets on every target and in every precision; worked out once a run."""
-    losses = _losses(bench)
-    prices = _prices(bench)
     known = bench.ledger.get_fact("plan")
     if known is not None:
         return [Recipe.from_json(text) for text in known]
+    losses = _losses(bench)
+    prices = _prices(bench)
     bench.progress.phase("planning")
     of_each = [_plan(bench, label, precision, losses, price) for (label, precision), price in prices.items()]
     # Taken in turn, so that no target waits for another's whole sweep to be scored.
     longest = max(map(len, of_each), default=0)
     found = dict.fromkeys(plan[i] for i in range(longest) for plan in of_each if i < len(plan))
     recipes = [recipe for recipe in found if architecture_of(recipe)]
-    bench.ledger.set_fact("plan", [recipe.to_json() for recipe in recipes])
+    if not still_away(bench.ledger.records()):  # else prices are missing that a resumed search may learn
+        bench.ledger.set_fact("plan", [recipe.to_json() for recipe in recipes])
     return recipes
 
 

@@ -77,6 +77,7 @@ class Progress:
         self._left_s = left_s
         self._snapshot = Snapshot()
         self._notes: list[str] = []
+        self._said: set[str] = set()
         self._closed = False
 
     def phase(self, name: str, n_total: int | None = None) -> None:
@@ -94,6 +95,12 @@ class Progress:
         """Something the user should read; it is never dropped, though it may wait for the next line."""
         self._notes.append(" ".join(text.split()))
         self._show()
+
+    def note_once(self, key: str, text: str) -> None:
+        """The same, but only the first with this key."""
+        if key not in self._said:
+            self._said.add(key)
+            self.note(text)
 
     def candidate(self, student_id: str, accuracy: float, ratio: float, source: str = "measured") -> None:
         """A student that meets the budget: score, and latency as a share of the teacher's; the best one is shown."""

@@ -17,6 +17,7 @@ from nas.engine import search as run_engine
 from nas.errors import BAD_INPUT, UserError
 from nas.files import SETTINGS_FILE
 from nas.fronts import fronts_of
+from nas.latencies import everywhere
 from nas.ledger import LEDGER_FILE, open_ledger
 from nas.loading import task_of
 from nas.lock import own
@@ -157,10 +158,11 @@ def _work(folder: Path, settings: Settings, task: Task, deadline: Deadline, prog
             sites = bench.space.sites
             ledger.set_fact("sites", [[s.name, s.kind, list(s.choices)] for s in sites.values()])
             run_engine(bench)
-            environments = {label: model.environment() for label, model in bench.models.items()}
         progress.phase("writing the report")
         records = ledger.records()
         fronts = fronts_of(records, teacher_of(bench), tuple(bench.models), metric=metric_name(task))
+        # As the teacher's record says, not asked again: a target may be out of reach by now.
+        environments = {label: latency.environment for label, latency in everywhere(teacher_of(bench)).items()}
         ratios = {label: budget_ratio(bench, label) for label in bench.models}
         facts = run_facts(settings, task, environments, deadline, records, bench.space)
         publish(folder, fronts, records, sites, facts, f"{task.name}: accuracy against latency", ratios)

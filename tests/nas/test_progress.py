@@ -123,3 +123,14 @@ def test_the_terminal_is_given_back_after_an_error(clock: Clock, monkeypatch: py
     with pytest.raises(KeyError):
         search()
     assert "\x1b[?25h" in stream.getvalue()
+
+
+def test_of_notes_with_one_key_only_the_first_is_said(clock: Clock) -> None:
+    out = io.StringIO()
+    progress = progress_on(out, clock, "plain")
+    progress.phase("search")
+    for key, text in (("pi", "pi is away"), ("pi", "pi is still away"), ("tv", "tv is away")):
+        progress.note_once(key, text)
+    progress.close()
+    assert "pi is away · tv is away" in out.getvalue()
+    assert "still" not in out.getvalue()

@@ -50,10 +50,9 @@ class Quarantine:
         Raises:
             DeviceError: the cool-down is not over.
         """
-        left_s = self._until_s - self._clock()
-        if self._n_failures and left_s > 0:
+        if self._n_failures and self._clock() < self._until_s:
             raise DeviceError(
-                f"{self._label} is left alone for another {left_s:.0f} s: {self._reason}",
+                f"{self._label} is left alone for a while: {self._reason}",
                 "Check the device and its RPC server; it is tried again after that.",
             )
 

@@ -155,11 +155,11 @@ def test_a_device_out_of_reach_is_left_alone_for_longer_each_time(
         board.latency(artifact(tmp_path, "loses its device"))
     assert n_starts(starts) == 2
     for wait_s in (10, 20):
-        with pytest.raises(DeviceError, match=r"board-1t is left alone for another .* s: No device answers"):
+        with pytest.raises(DeviceError, match=r"board-1t is left alone for a while: No device answers"):
             board.latency(good)
         before = n_starts(starts)
         clock.now_s += wait_s / 2 - 0.5
-        with pytest.raises(DeviceError, match="left alone for another"):
+        with pytest.raises(DeviceError, match="left alone for a while"):
             board.latency(good)
         assert n_starts(starts) == before
         clock.now_s += 0.6

@@ -82,7 +82,7 @@ def test_a_network_runs_over_rpc_until_its_server_is_killed_mid_visit(server: Se
         killer.join()
         assert time.monotonic() - started_s < 50
         started_s = time.monotonic()
-        with pytest.raises(DeviceError, match="loopback-1t is left alone for another"):
+        with pytest.raises(DeviceError, match="loopback-1t is left alone for a while"):
             model.latency(student)
         assert time.monotonic() - started_s < 0.1
 

@@ -13,20 +13,25 @@ from nas.bench import N_VISITS, Benchmark, Line
 from nas.words import about, estimate
 
 WIDTH = 100
-FILE_WIDTH = 22
+FILE_WIDTH = 25
 NOTHING = "—"
 
 
 def shown(found: Benchmark) -> RenderableType:
     """The table, then why a target refuses, and what the columns mean."""
     view = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    view.add_column("file", no_wrap=True, max_width=FILE_WIDTH)
-    view.add_column("target", no_wrap=True, max_width=18)
+    view.add_column("file", overflow="fold", max_width=FILE_WIDTH)
     for name in ("KiB", "p50", "p90", "p99", "95 % of p50", "ratio", "95 % of ratio"):
         view.add_column(name, justify="right", no_wrap=True)
     names = short_names([line.artifact.path for line in found.lines])
     reasons: dict[str, str] = {}
+    heading = ""
     for line in found.lines:
+        if line.target.label != heading:
+            if heading:
+                view.add_row()
+            heading = line.target.label
+            view.add_row(Text(heading, style="bold"))
         mark = ""
         if line.refusal:
             mark = reasons.setdefault(line.refusal, f"[{len(reasons) + 1}]")
@@ -53,11 +58,10 @@ def _cells(line: Line, name: str, mark: str) -> tuple[str, ...]:
     size = f"{line.artifact.size_bytes / 1024:.0f}"
     latency = line.latency
     if latency is None:
-        return (name, line.target.label, size, f"{NOTHING} {mark}", *[NOTHING] * 5)
+        return (name, size, f"{NOTHING} {mark}", *[NOTHING] * 5)
     source = latency.source
     return (
         name,
-        line.target.label,
         size,
         about(_ms(latency.median_s), source),
         _ms(line.percentile_s(0.9)),

@@ -113,8 +113,7 @@ def lower(artifact: Artifact, target: Target, shapes: Shapes, tuned: Stored | No
     calls = tuple(_calls(fused[ENTRY]))
     parts = {name: [module.work[member] for member in members.get(name, [name])] for name in dict.fromkeys(calls)}
     kernels = tuple(
-        _kernel(name, fused[name], parts[name], calls.count(name), processor, target.n_threads, tuned)
-        for name in parts
+        _kernel(name, fused[name], parts[name], calls.count(name), processor, target.n_threads, tuned) for name in parts
     )
     needed = {ENTRY, *calls}
     main = ir.IRModule(

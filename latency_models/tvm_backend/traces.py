@@ -60,9 +60,12 @@ def trace_json(schedule: s_tir.Schedule) -> list[Any]:
 
 
 def module_of(func: tirx.PrimFunc) -> ir.IRModule:
-    """An unscheduled kernel as MetaSchedule takes it."""
+    """A copy of an unscheduled kernel as MetaSchedule takes it.
+
+    All of it is copied: TVM's schedules change the body of a function in place even where another function shares it.
+    """
     named = _nameless(func).with_attr("global_symbol", "main").with_attr("tirx.noalias", True)
-    return ir.IRModule({"main": named})
+    return ir.load_json(ir.save_json(ir.IRModule({"main": named})))
 
 
 def scheduled_by(func: tirx.PrimFunc, trace: list[Any]) -> tirx.PrimFunc:

@@ -25,7 +25,7 @@ class TunedKernel:
     Attributes:
         kernel: structural hash of the unscheduled kernel, 16 hexadecimal digits.
         name: what it was called in the network that it was tuned for.
-        trace: MetaSchedule's steps as JSON.
+        trace: MetaSchedule's steps as JSON; empty where a search found nothing better than the fixed rule.
         before_s, after_s: seconds of one execution by the fixed rule and by the trace, measured interleaved.
         ratio, ratio_low, ratio_high: after to before with its 95 % interval.
         n_trials: schedules that were tried.
@@ -53,10 +53,12 @@ class Stored:
 
     Attributes:
         kernels: structural hash to kernel.
+        searched: hashes of kernels for which a search found nothing better than the fixed rule.
         damaged: what lies among them and cannot be read, in words; ignored.
     """
 
     kernels: Mapping[str, TunedKernel] = field(default_factory=dict)
+    searched: frozenset[str] = frozenset()
     damaged: tuple[str, ...] = ()
 
     @property
@@ -89,15 +91,18 @@ def folder_for(processor: Processor, n_threads: int) -> Path:
 
 def stored(processor: Processor, n_threads: int) -> Stored:
     """Reads the kernels; a file that is damaged is left out and named."""
-    kernels, damaged = dict[str, TunedKernel](), list[str]()
+    kernels, searched, damaged = dict[str, TunedKernel](), set[str](), list[str]()
     for path in sorted(folder_for(processor, n_threads).glob("*.json")):
         try:
             kernel = _read(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             damaged.append(f"The tuned kernel {path} cannot be read and is ignored ({error}); delete the file.")
         else:
-            kernels[kernel.kernel] = kernel
-    return Stored(kernels, tuple(damaged))
+            if kernel.trace:
+                kernels[kernel.kernel] = kernel
+            else:
+                searched.add(kernel.kernel)
+    return Stored(kernels, frozenset(searched), tuple(damaged))
 
 
 @cache
@@ -131,11 +136,6 @@ def keep(kernel: TunedKernel, processor: Processor, n_threads: int) -> Path:
             "Free disk space, or set XDG_CACHE_HOME to a folder that can be written.",
         ) from error
     return path
-
-
-def drop(kernel: str, processor: Processor, n_threads: int) -> None:
-    """Removes a kernel's file where there is one."""
-    (folder_for(processor, n_threads) / f"{kernel}.json").unlink(missing_ok=True)
 
 
 def _read(path: Path) -> TunedKernel:

@@ -141,4 +141,4 @@ def test_files_of_one_name_are_told_apart_by_their_folders() -> None:
     assert list(names.values()) == ["one/student.onnx", "two/student.onnx"]
     assert short_names([Path("/a/student.onnx")]) == {Path("/a/student.onnx"): "student.onnx"}
     (cut,) = short_names([Path("a-name-of-far-too-many-characters.onnx")]).values()
-    assert cut == "…-many-characters.onnx"
+    assert cut == "…too-many-characters.onnx"

@@ -99,6 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--n-threads", type=int, help="of one inference (default: the target's own)")
     bench.add_argument("--fresh", action="store_true", help="measure again what was measured before")
 
+    tune = commands.add_parser("tune", help="let MetaSchedule look for faster TVM kernels; what is found is reused")
+    tune.set_defaults(call=_tune)
+    tune.add_argument("place", type=Path, help="a run, or an ONNX file")
+    tune.add_argument("which", nargs="*", help="ids of the run, or more ONNX files")
+    tune.add_argument("--target", default="tvm-cpu", help="where (default tvm-cpu)")
+    tune.add_argument("--n-threads", type=int, help="of one inference (default: the target's own)")
+    tune.add_argument("--time-budget", default="10m", help="of the whole tuning (default 10m)")
+    tune.add_argument("--fresh", action="store_true", help="tune again what was tuned before")
+
     why = commands.add_parser("explain", help="kernel by kernel: why a student is, or is not, faster than its teacher")
     why.set_defaults(call=_explain)
     why.add_argument("run", type=Path, help="a run, or the teacher's ONNX file")
@@ -169,6 +178,16 @@ def _bench(options: argparse.Namespace) -> int:
 
     targets = [resolve(spec, options.n_threads) for spec in options.target or ["cpu"]]
     _print(bench(options.files, targets, fresh=options.fresh))
+    return 0
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from latency_models.profiles import resolve
+    from nas.budget import parse_time
+    from nas.tune import tune
+
+    target = resolve(options.target, options.n_threads)
+    _print(tune(options.place, options.which, target, parse_time(options.time_budget), options.fresh))
     return 0
 
 

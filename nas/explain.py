@@ -123,8 +123,8 @@ def _named(place: Path, which: str) -> tuple[Path, Path, str, str]:
         from nas.run import Run  # loads torch
 
         run = Run.open(place)
-        record = _record(run, which)
-        return _file(run, record), _file(run, run.teacher), record.id, "teacher"
+        record = record_of(run, which)
+        return file_of(run, record), file_of(run, run.teacher), record.id, "teacher"
     if not place.exists():
         remedy = "Name a folder in results/, or the teacher's ONNX file."
         raise UserError(f"There is no run and no file {place}.", remedy)
@@ -132,7 +132,7 @@ def _named(place: Path, which: str) -> tuple[Path, Path, str, str]:
     return student, teacher, str(student), str(teacher)
 
 
-def _record(run: "Run", which: str) -> "Record":
+def record_of(run: "Run", which: str) -> "Record":
     found = [record for record in run.records if record.id.startswith(which)] if which else []
     exact = [record for record in found if record.id == which]
     found = exact or [record for record in found if record.artifact]
@@ -147,7 +147,7 @@ def _record(run: "Run", which: str) -> "Record":
     raise UserError(f"{run.folder} has no student {which}.", f"Some of its students: {some}; `nas front` shows more.")
 
 
-def _file(run: "Run", record: "Record") -> Path:
+def file_of(run: "Run", record: "Record") -> Path:
     path = run.folder / record.artifact
     if not path.is_file() or Artifact.from_file(path, "float32").digest != record.artifact_digest:
         raise UserError(

@@ -2,8 +2,9 @@
 
 Every network has its own widths, as a search would prune them. `cold`: nothing is known of any kernel, as in the first
 candidate of a run. `shared`: the candidate differs from one prepared before in one block, as a neighbour in a search.
-Both contain reading, importing, fusing, scheduling, generating machine code and loading it; neither contains importing
-TVM, which a worker does once, nor checking the outputs. CPU seconds hardly depend on what else the machine does.
+`search`: one candidate after another, each block's width drawn from nine choices, all kernels kept. All contain
+reading, importing, fusing, scheduling, generating machine code and loading it; none contains importing TVM, which a
+worker does once, nor checking the outputs. CPU seconds hardly depend on what else the machine does.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from nas.tasks.resnet import BasicBlock, ResNet
 SHAPE = (1, 3, 32, 32)
 STAGES = (16, 32, 64)
 N_BLOCKS = 3
+N_SEARCH = 40
 
 
 def pruned(widths: Sequence[int], inner: Sequence[int]) -> ResNet:
@@ -76,6 +78,11 @@ def preparation_s(artifact: Artifact, target: Target) -> dict[str, float]:
     return {stage: after - before for stage, before, after in zip(stages, times[:-1], times[1:], strict=True)}
 
 
+def chosen_inner(generator: np.random.Generator) -> list[int]:
+    """One of nine shares of each block's channels, as a search offers them."""
+    return [max(1, round(width * int(generator.integers(1, 10)) / 9)) for width in STAGES for _ in range(N_BLOCKS)]
+
+
 def main() -> None:
     """Prints CPU seconds of every network, then the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -85,7 +92,7 @@ def main() -> None:
     generator = np.random.default_rng(arguments.seed)
     target = Target(name="tvm-cpu", runtime="tvm", processor=host_processor())
     torch.manual_seed(0)
-    sums: dict[str, list[float]] = {"cold": [], "shared": []}
+    sums: dict[str, list[float]] = {"cold": [], "shared": [], "search": []}
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         warm_up = exported(pruned(STAGES, random_inner(generator)), Path(folder) / "warm.onnx")
         preparation_s(warm_up, target)
@@ -101,8 +108,14 @@ def main() -> None:
                 sums[kind].append(sum(stages.values()))
                 parts = "  ".join(f"{stage} {seconds:.2f}" for stage, seconds in stages.items())
                 print(f"{kind:7}{sums[kind][-1]:6.2f} s  ({parts})  inner channels {one}", flush=True)
+        forget()
+        for index in range(N_SEARCH):
+            artifact = exported(pruned(STAGES, chosen_inner(generator)), Path(folder) / f"search{index}.onnx")
+            sums["search"].append(sum(preparation_s(artifact, target).values()))
+        print("search " + " ".join(f"{seconds:.2f}" for seconds in sums["search"]))
     print(f"preparation_cpu_s={statistics.median(sums['cold']):.3f}")
     print(f"shared_preparation_cpu_s={statistics.median(sums['shared']):.3f}")
+    print(f"search_preparation_cpu_s={statistics.median(sums['search']):.3f}")
 
 
 if __name__ == "__main__":

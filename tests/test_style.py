@@ -14,7 +14,6 @@ def test_ruff(arguments: tuple[str, ...]) -> None:
     _passes("ruff", *arguments, ".")
 
 
-@pytest.mark.slow
 def test_mypy() -> None:
     _passes("mypy")
 

@@ -68,6 +68,7 @@ def soon(action: Callable[[], object], ready: Callable[[], bool]) -> threading.T
     return thread
 
 
+@pytest.mark.slow
 def test_a_network_runs_over_rpc_until_its_server_is_killed_mid_visit(server: Server, tmp_path: Path) -> None:
     teacher, student = conv_network(tmp_path / "teacher.onnx"), conv_network(tmp_path / "student.onnx", seed=1)
     target = loopback(server.port, connect_s=1.0, run_s=100.0)

@@ -17,7 +17,7 @@ from tests.latency_models.emulated_arm import emulated_arm
 from tests.latency_models.rpc_servers import CONV_FEED, conv_network
 
 __all__ = ["emulated_arm"]
-pytestmark = pytest.mark.arm
+pytestmark = [pytest.mark.arm, pytest.mark.slow]
 
 
 def test_a_cross_compiled_network_computes_the_same(emulated_arm: Target, tmp_path: Path) -> None:

@@ -166,6 +166,7 @@ def test_a_kernels_hash_is_its_own_and_forgets_its_name(job: Job) -> None:
     assert kernel_hash(job.func.with_attr("global_symbol", "other")) == job.key
 
 
+@pytest.mark.slow
 def test_a_whole_tuning_stores_what_it_says(artifact: Artifact) -> None:
     n = list[Progress]()
     found = tune(

@@ -5,7 +5,7 @@ import itertools
 import shutil
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -142,7 +142,7 @@ def environment(target: Target) -> dict[str, str]:
     processor = target.processor
     compiled_for = f"{processor.triple} {processor.cpu} {processor.features}".strip() if processor else ""
     return {
-        **_board(target).lease().facts.environment(),
+        **board_of(target).lease().facts.environment(),
         "n_threads": str(target.n_threads),
         "tvm": str(tvm.__version__),
         "compiled_for": compiled_for,
@@ -159,7 +159,7 @@ def load(artifact: Artifact, target: Target, feed: Feed) -> RemoteNetwork:
     """
     check_precision(target, artifact)
     wanted = reference_outputs(artifact, feed)
-    board = _board(target)
+    board = board_of(target)
     compiled = _compile(artifact, target, feed)
     library = compiled.export(_file_for(artifact.digest[:12], board), _compiler(target))
     network = RemoteNetwork(board, library, {one.name: feed[one.name] for one in compiled.lowered.graph.inputs})
@@ -178,15 +178,11 @@ def kernels(artifact: Artifact, target: Target, feed: Feed) -> list[KernelTime]:
     """
     check_precision(target, artifact)
     reference_outputs(artifact, feed)
-    board = _board(target)
+    board = board_of(target)
     compiled = _compile(artifact, target, feed)
     with board.guarded():
-        times = _kernel_times(compiled, board, _compiler(target))
-    n_before = [compiled.lowered.calls[:i].count(name) for i, name in enumerate(compiled.lowered.calls)]
-    return [
-        replace(times[name], name=f"{name}_call{n + 1}" if n else name)
-        for name, n in zip(compiled.lowered.calls, n_before, strict=True)
-    ]
+        seconds = _kernel_seconds(compiled, board, _compiler(target))
+    return compiled.lowered.times([seconds[name] for name in compiled.lowered.calls])
 
 
 def release() -> None:
@@ -195,7 +191,8 @@ def release() -> None:
         board.release()
 
 
-def _board(target: Target) -> "Board":
+def board_of(target: Target) -> "Board":
+    """The board of a target, one for this process."""
     from latency_models.board import Board
 
     if target not in _BOARDS:
@@ -218,8 +215,8 @@ def _file_for(name: str, board: "Board") -> Path:
     return board.folder / f"{name}-{next(_NUMBERS)}.so"
 
 
-def _kernel_times(compiled: "Compiled", board: "Board", compiler: str) -> dict[str, KernelTime]:
-    """Kernel name to time.
+def _kernel_seconds(compiled: "Compiled", board: "Board", compiler: str) -> dict[str, float]:
+    """Kernel name to the seconds of one call.
 
     The device's server finds functions of a library only where they are its own, and not in what it imports, as a whole
     network does its kernels: they are uploaded by themselves.
@@ -227,7 +224,7 @@ def _kernel_times(compiled: "Compiled", board: "Board", compiler: str) -> dict[s
     from tvm.support import cc
 
     lease, found = board.lease(), list[tuple[Any, Any]]()
-    times: dict[str, KernelTime] = {}
+    seconds: dict[str, float] = {}
     for kernel in compiled.lowered.kernels:
         code = compiled.codes[kernel.name]
         there = next((remote for here, remote in found if here.same_as(code.module)), None)
@@ -237,8 +234,8 @@ def _kernel_times(compiled: "Compiled", board: "Board", compiler: str) -> dict[s
             there = uploaded(library, lease)
             library.unlink()
             found.append((code.module, there))
-        times[kernel.name] = _kernel_time(kernel, there, code.symbol, lease.device)
-    return times
+        seconds[kernel.name] = _kernel_s(kernel, there, code.symbol, lease.device)
+    return seconds
 
 
 def uploaded(library: Path, lease: "Lease") -> Any:
@@ -250,25 +247,14 @@ def uploaded(library: Path, lease: "Lease") -> Any:
         lease.session.remove(library.name)
 
 
-def _kernel_time(kernel: "Kernel", module: Any, symbol: str, device: Any) -> KernelTime:
+def _kernel_s(kernel: "Kernel", module: Any, symbol: str, device: Any) -> float:
     import tvm
 
     generator = np.random.default_rng(0)
     arrays = (generator.uniform(0.1, 1.0, one.shape).astype(one.dtype) for one in kernel.arguments)
     tensors = [tvm.runtime.tensor(array, device) for array in arrays]
     timed = module.time_evaluator(symbol, device, number=1, repeat=N_KERNEL_SAMPLES, min_repeat_ms=KERNEL_SAMPLE_MS)
-    return KernelTime(
-        name=kernel.name,
-        operator=kernel.operator,
-        seconds=float(timed(*tensors).median),
-        n_flops=kernel.n_flops,
-        n_bytes=kernel.n_bytes,
-        n_in=kernel.n_in,
-        n_out=kernel.n_out,
-        groups=kernel.groups,
-        shape=kernel.shape,
-        precision=kernel.precision,
-    )
+    return float(timed(*tensors).median)
 
 
 def _described(feed: Feed) -> dict[str, str]:

@@ -6,7 +6,6 @@ needs NVRTC or nvcc beside TVM with CUDA. This has not been run on a device yet:
 
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from latency_models import remote
 from latency_models.agreement import check_agreement, reference_outputs
@@ -15,13 +14,10 @@ from latency_models.backend import Feed, Missing
 from latency_models.errors import LatencyError
 from latency_models.kernel import KernelTime
 from latency_models.precisions import check_precision
-from latency_models.remote import RemoteNetwork
+from latency_models.remote import RemoteNetwork, board_of
+from latency_models.remote import release as release  # a backend hands its board back
 from latency_models.target import Target
 
-if TYPE_CHECKING:
-    from latency_models.board import Board
-
-_BOARDS: dict[Target, "Board"] = {}
 _NUMBERS = itertools.count()
 
 
@@ -37,7 +33,7 @@ def environment(target: Target) -> dict[str, str]:
         DeviceError: it is out of reach.
         LatencyError: it is emulated.
     """
-    facts = _board(target).lease().facts.environment()
+    facts = board_of(target).lease().facts.environment()
     return {**facts, "n_threads": str(target.n_threads), "cuda_arch": target.cuda_arch, "clock": "CUDA events"}
 
 
@@ -49,7 +45,7 @@ def load(artifact: Artifact, target: Target, feed: Feed) -> RemoteNetwork:
         LatencyError: as for `Backend.load`.
     """
     check_precision(target, artifact)
-    wanted, board = reference_outputs(artifact, feed), _board(target)
+    wanted, board = reference_outputs(artifact, feed), board_of(target)
     path = board.folder / f"{artifact.digest[:12]}-{next(_NUMBERS)}.so"
     inputs = export(artifact, target, feed, path)
     network = RemoteNetwork(board, path, {name: feed[name] for name in inputs})
@@ -92,17 +88,3 @@ def kernels(artifact: Artifact, target: Target, feed: Feed) -> list[KernelTime]:
         f"The kernels of {target.name} cannot be timed one by one over RPC.",
         "Run `nas explain --target tvm-cuda` on the device itself.",
     )
-
-
-def release() -> None:
-    """Gives the device back; the next request takes it again."""
-    for board in _BOARDS.values():
-        board.release()
-
-
-def _board(target: Target) -> "Board":
-    from latency_models.board import Board
-
-    if target not in _BOARDS:
-        _BOARDS[target] = Board(target)
-    return _BOARDS[target]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from latency_models.artifact import Artifact
 from latency_models.cache import user_folder
 from latency_models.ceilings import Ceilings, ceilings
 from latency_models.explain import Explanation
@@ -124,7 +123,7 @@ def _named(place: Path, which: str) -> tuple[Path, Path, str, str]:
 
         run = Run.open(place)
         record = record_of(run, which)
-        return file_of(run, record), file_of(run, run.teacher), record.id, "teacher"
+        return run.artifact_file(record), run.artifact_file(run.teacher), record.id, "teacher"
     if not place.exists():
         remedy = "Name a folder in results/, or the teacher's ONNX file."
         raise UserError(f"There is no run and no file {place}.", remedy)
@@ -133,6 +132,11 @@ def _named(place: Path, which: str) -> tuple[Path, Path, str, str]:
 
 
 def record_of(run: "Run", which: str) -> "Record":
+    """The record with this id, or whose id alone begins so, that has an artifact.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
     found = [record for record in run.records if record.id.startswith(which)] if which else []
     exact = [record for record in found if record.id == which]
     found = exact or [record for record in found if record.artifact]
@@ -145,13 +149,3 @@ def record_of(run: "Run", which: str) -> "Record":
         raise UserError(f"{which} has no artifact: {exact[0].failure}.", "Choose a student that was timed.")
     some = ", ".join([record.id for record in run.records if record.artifact and record.recipe][:3]) or "none"
     raise UserError(f"{run.folder} has no student {which}.", f"Some of its students: {some}; `nas front` shows more.")
-
-
-def file_of(run: "Run", record: "Record") -> Path:
-    path = run.folder / record.artifact
-    if not path.is_file() or Artifact.from_file(path, "float32").digest != record.artifact_digest:
-        raise UserError(
-            f"{path} is missing or no longer the file that was timed and scored.",
-            "Restore it from a copy of the run, or search again.",
-        )
-    return path

@@ -152,7 +152,8 @@ class Run:
         if out.is_dir() or not os.access(out.parent, os.W_OK):
             raise UserError(f"{out} cannot be written.", "Name a file in a folder that is yours.")
         if kind == "onnx":
-            return self._export_onnx(record, out)
+            write_atomic(out, self.artifact_file(record).read_bytes())
+            return out
         weights = self.folder / STUDENTS / f"{record.id}.safetensors"
         if kind in ("safetensors", "pt2") and not weights.is_file():
             raise UserError(
@@ -169,17 +170,21 @@ class Run:
             return save_pt2(student, saved_example(weights), out)
         raise UserError(f"`{kind}` is not a format.", "Name the file .onnx, .safetensors or .pt2, or give --format.")
 
-    def _export_onnx(self, record: Record, out: Path) -> Path:
+    def artifact_file(self, record: Record) -> Path:
+        """The file that a record was timed and scored with.
+
+        Raises:
+            UserError: it is missing or has changed.
+        """
         from latency_models.artifact import Artifact
 
-        source = self.folder / record.artifact
-        if not source.is_file() or Artifact.from_file(source, "float32").digest != record.artifact_digest:
+        path = self.folder / record.artifact
+        if not path.is_file() or Artifact.from_file(path, "float32").digest != record.artifact_digest:
             raise UserError(
-                f"{source} is missing or no longer the file that was timed and scored.",
+                f"{path} is missing or no longer the file that was timed and scored.",
                 "Restore it from a copy of the run, or search again.",
             )
-        write_atomic(out, source.read_bytes())
-        return out
+        return path
 
     def _fact(self, key: str) -> Any:
         with open_ledger(self.folder, create=False) as ledger:

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from latency_models.target import Target
 from nas.errors import UserError
-from nas.explain import file_of, record_of
+from nas.explain import record_of
 from nas.onnx_files import any_feed, read_network
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _files(place: Path, which: Sequence[str]) -> dict[str, Path]:
 
         run = Run.open(place)
         records = [record_of(run, one) for one in which]
-        return {record.id: file_of(run, record) for record in records}
+        return {record.id: run.artifact_file(record) for record in records}
     if not place.exists():
         raise UserError(f"There is no run and no file {place}.", "Name a folder in results/, or a student's ONNX file.")
     return {str(path): path for path in (place, *map(Path, which))}

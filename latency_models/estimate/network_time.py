@@ -10,7 +10,7 @@ from latency_models.estimate.tools import Tools
 from latency_models.estimate.work import Work, cycles_of
 from latency_models.kernel import KernelTime
 from latency_models.target import Processor, Target
-from latency_models.tvm_backend.lowering import Kernel, Lowered, lower
+from latency_models.tvm_backend.lowering import Lowered, lower
 
 CALL_CYCLES = 1500.0
 """Cycles that TVM's virtual machine takes around each kernel, as `benchmarks/estimate_error.py` finds them on x86 from
@@ -25,15 +25,7 @@ def kernel_times(
     lowered = lower(artifact, target, shapes)
     works = works_of(lowered, tools)
     cycles = network_cycles(lowered, works, lowered.processor)
-    kernels = {kernel.name: kernel for kernel in lowered.kernels}
-    seen: dict[str, int] = {}
-    times = []
-    for name, call_cycles in zip(lowered.calls, cycles, strict=True):
-        seen[name] = seen.get(name, 0) + 1
-        kernel = kernels[name]
-        shown = name if seen[name] == 1 else f"{name}_call{seen[name]}"
-        times.append(_kernel_time(shown, kernel, call_cycles / lowered.processor.clock_hz))
-    return times
+    return lowered.times([call_cycles / lowered.processor.clock_hz for call_cycles in cycles])
 
 
 def network_cycles(lowered: Lowered, works: Mapping[str, Work], processor: Processor) -> list[float]:
@@ -44,19 +36,3 @@ def network_cycles(lowered: Lowered, works: Mapping[str, Work], processor: Proce
         cycles_of(works[name], share, processor.cache_bytes_per_cycle) + CALL_CYCLES
         for name, share in zip(lowered.calls, shares, strict=True)
     ]
-
-
-def _kernel_time(name: str, kernel: Kernel, seconds: float) -> KernelTime:
-    """`Kernel` counts one call, as `KernelTime` does."""
-    return KernelTime(
-        name=name,
-        operator=kernel.operator,
-        seconds=seconds,
-        n_flops=kernel.n_flops,
-        n_bytes=kernel.n_bytes,
-        n_in=kernel.n_in,
-        n_out=kernel.n_out,
-        groups=kernel.groups,
-        shape=kernel.shape,
-        precision=kernel.precision,
-    )

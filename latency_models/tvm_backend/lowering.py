@@ -1,6 +1,7 @@
 """From an artifact to scheduled kernels and the function that calls them; no machine code yet."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from tvm import ir, relax, tirx
 
 from latency_models.artifact import Artifact
 from latency_models.errors import LatencyError
+from latency_models.kernel import KernelTime
 from latency_models.target import Processor, Target
 from latency_models.tvm_backend.compiler import processor_of
 from latency_models.tvm_backend.emitter import Work
@@ -87,6 +89,30 @@ class Lowered:
     main: ir.IRModule
     processor: Processor
     n_threads: int
+
+    def times(self, seconds: Sequence[float]) -> list[KernelTime]:
+        """What each call took, in the order of `calls`; a kernel's second call is told from its first by its name."""
+        kernels = {kernel.name: kernel for kernel in self.kernels}
+        seen: Counter[str] = Counter()
+        found = []
+        for name, call_s in zip(self.calls, seconds, strict=True):
+            seen[name] += 1
+            kernel = kernels[name]
+            found.append(
+                KernelTime(
+                    name=name if seen[name] == 1 else f"{name}_call{seen[name]}",
+                    operator=kernel.operator,
+                    seconds=call_s,
+                    n_flops=kernel.n_flops,
+                    n_bytes=kernel.n_bytes,
+                    n_in=kernel.n_in,
+                    n_out=kernel.n_out,
+                    groups=kernel.groups,
+                    shape=kernel.shape,
+                    precision=kernel.precision,
+                )
+            )
+        return found
 
 
 def lower(artifact: Artifact, target: Target, shapes: Shapes, tuned: Stored | None = None) -> Lowered:

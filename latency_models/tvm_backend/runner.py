@@ -1,7 +1,6 @@
 """An artifact compiled by TVM and bound to one feed on this machine."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -106,28 +105,8 @@ def check_outputs(found: Sequence[NDArray[Any]], wanted: Sequence[NDArray[Any]],
 def kernel_times(compiled: Compiled) -> list[KernelTime]:
     """The median time of each kernel by itself, its data warm in the caches, in order of execution."""
     use_threads(compiled.lowered.n_threads, cores())
-    kernels = {kernel.name: kernel for kernel in compiled.lowered.kernels}
-    seconds = {name: _kernel_s(compiled, name) for name in kernels}
-    seen: Counter[str] = Counter()
-    times = []
-    for name in compiled.lowered.calls:
-        seen[name] += 1
-        kernel = kernels[name]
-        times.append(
-            KernelTime(
-                name if seen[name] == 1 else f"{name}_call{seen[name]}",
-                kernel.operator,
-                seconds[name],
-                kernel.n_flops,
-                kernel.n_bytes,
-                kernel.n_in,
-                kernel.n_out,
-                kernel.groups,
-                kernel.shape,
-                kernel.precision,
-            )
-        )
-    return times
+    seconds = {kernel.name: _kernel_s(compiled, kernel.name) for kernel in compiled.lowered.kernels}
+    return compiled.lowered.times([seconds[name] for name in compiled.lowered.calls])
 
 
 def _kernel_s(compiled: Compiled, name: str) -> float:

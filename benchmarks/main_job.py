@@ -48,7 +48,7 @@ def main() -> None:
                 figures.append(f"{name}_drop_at_{ratio * 100:.0f}_percent=nan")
         figures.append(f"{name}_n_candidates={len(run.records) - 1}")
         figures.append(f"{name}_wall_s={wall_s:.0f}")
-        figures.append(f"{name}_time_used={wall_s / run.settings.time_budget_s:.3f}")
+        figures.append(f"{name}_time_used={wall_s / run.settings.duration.seconds:.3f}")
     print("\n".join(figures))
 
 

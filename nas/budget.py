@@ -15,7 +15,7 @@ _LONGEST_S = 365 * 24 * 3600.0
 _SMALLEST = 1e-9  # of any unit; below it a number counts as zero
 
 _LATENCY_REMEDY = "Write a time (`2ms`, `800us`, `0.01s`) or a share of the teacher's latency (`40%`)."
-_TIME_REMEDY = "Write hours, minutes and seconds, for example `5m`, `90s` or `1h30m`."
+_TIME_REMEDY = "Write hours, minutes and seconds, for example `5m`, `90s`, `1h30m`, or `cpu:5m` for CPU time."
 _SHARE_REMEDY = "Write percentage points of accuracy, for example `0.5%` or `1pt`."
 
 
@@ -86,6 +86,31 @@ def parse_latency_budget(text: str) -> LatencyBudget:
     if value * _SECONDS_PER[unit] > _LONGEST_S:
         raise UserError(f"The latency budget `{text}` is longer than a year.", _LATENCY_REMEDY)
     return LatencyBudget(seconds=value * _SECONDS_PER[unit])
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """How long a search may take.
+
+    Attributes:
+        seconds: positive.
+        of_cpu: whether they are CPU seconds of the search and all its processes, instead of wall-clock seconds.
+    """
+
+    seconds: float
+    of_cpu: bool = False
+
+
+def parse_time_budget(text: str) -> TimeBudget:
+    """The budget that `5m`, `1h30m` or `cpu:180s` says.
+
+    Raises:
+        UserError: as `parse_time`.
+    """
+    prefix, colon, rest = text.strip().partition(":")
+    if colon and prefix == "cpu":
+        return TimeBudget(parse_time(rest), of_cpu=True)
+    return TimeBudget(parse_time(text))
 
 
 def parse_time(text: str) -> float:

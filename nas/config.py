@@ -11,7 +11,7 @@ import yaml
 from latency_models.errors import LatencyError
 from latency_models.profiles import resolve
 from latency_models.target import Target
-from nas.budget import LatencyBudget, parse_latency_budget, parse_share, parse_time
+from nas.budget import LatencyBudget, TimeBudget, parse_latency_budget, parse_share, parse_time_budget
 from nas.errors import UserError
 from nas.files import SETTINGS_FILE, write_atomic
 
@@ -31,7 +31,7 @@ class Settings:
         data: `path/data.py:make_data`, or None for a built-in task.
         data_dir: folder of a built-in task's files, or None for the usual place.
         max_accuracy_drop: how much worse than the teacher the student of choice may be, in percentage points.
-        time_budget: of the whole search, e.g. `5m`.
+        time_budget: of the whole search, e.g. `5m`; `cpu:5m` counts CPU time of all its processes instead.
         out: the run's folder, or None for a fresh name under `results/`.
         seed: of everything random.
         n_threads: of one inference; 0 takes what the target's profile says (1 for this CPU).
@@ -70,7 +70,7 @@ class Settings:
         # Parsing is the check.
         _in_range("seed", self.seed, 0, 2**32 - 1)
         _in_range("n_threads", self.n_threads, 0, 1024)
-        _ = self.budget, self.max_accuracy_drop_share, self.time_budget_s, self.targets
+        _ = self.budget, self.max_accuracy_drop_share, self.duration, self.targets
         _in_range("training_threads", self.training_threads, 0, 1024)
         _in_range("n_calibration", self.n_calibration, 1, 10**9)
         _among("precision", self.precision, PRECISIONS)
@@ -97,9 +97,9 @@ class Settings:
         return found
 
     @property
-    def time_budget_s(self) -> float:
-        """The time budget in seconds."""
-        return parse_time(self.time_budget)
+    def duration(self) -> TimeBudget:
+        """The time budget, parsed."""
+        return parse_time_budget(self.time_budget)
 
     @property
     def max_accuracy_drop_share(self) -> float:

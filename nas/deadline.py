@@ -1,15 +1,57 @@
-"""The time budget of a run: the only reader of its clock, and of the calendar."""
+"""The time budget of a run: the only reader of its clocks, and of the calendar."""
 
 import math
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import final
+
+from nas.budget import TimeBudget
+from nas.errors import UserError
 
 
 def wall_clock() -> datetime:
     """Date and time with the local zone: for names and messages, never for measuring how long something took."""
     return datetime.now().astimezone()
+
+
+def cpu_clock() -> float:
+    """CPU seconds of this process, of the children it has waited for, and of all its descendants that run (Linux)."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system + _descendants_s(os.getpid())
+
+
+def _descendants_s(pid: int) -> float:
+    """CPU seconds of a process's living descendants; what one of them waited for is counted with it."""
+    found = 0.0
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            names = children.read_text().split()
+        except OSError:
+            continue  # the thread has just ended
+        for name in names:
+            try:
+                # Behind the command's name in parentheses, which may hold blanks: fields 14 to 17 of proc(5).
+                fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            found += sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK") + _descendants_s(int(name))
+    return found
+
+
+def deadline_of(budget: TimeBudget, spent_s: float = 0.0) -> "Deadline":
+    """The deadline of a search that begins now.
+
+    Raises:
+        UserError: CPU time of other processes cannot be read here.
+    """
+    if not budget.of_cpu:
+        return Deadline(budget.seconds, spent_s)
+    if not Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").exists():
+        raise UserError("CPU time of all processes can only be counted on Linux.", "Leave out `cpu:`.")
+    return Deadline(budget.seconds, spent_s, cpu_clock)
 
 
 @final

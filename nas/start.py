@@ -12,7 +12,7 @@ from torch import nn
 
 from nas.config import Settings, load_settings, read_settings, save_settings
 from nas.data import Loss, Metric, as_data
-from nas.deadline import Deadline, wall_clock
+from nas.deadline import Deadline, deadline_of, wall_clock
 from nas.engine import search as run_engine
 from nas.errors import BAD_INPUT, UserError
 from nas.files import SETTINGS_FILE
@@ -69,7 +69,7 @@ def search(
     task_settings = load_settings(None, {**given, "task_or_teacher": IN_MEMORY})
     if data is None:
         raise UserError("There is no data.", "Give `data=(train, validation, test)`.")
-    deadline = Deadline(task_settings.time_budget_s)
+    deadline = deadline_of(task_settings.duration)
     task = make_task(type(teacher).__name__, teacher, as_data(data), loss, metric)
     return start(task_settings, task, style=style, deadline=deadline)
 
@@ -84,7 +84,7 @@ def start(
     deadline: Deadline | None = None,
 ) -> Run:
     """A fresh run with these settings."""
-    deadline = deadline or Deadline(settings.time_budget_s)
+    deadline = deadline or deadline_of(settings.duration)
     if settings.out is not None:
         refuse_run(settings.out)
     progress = _progress(settings, deadline, style)
@@ -128,7 +128,7 @@ def resume(
     with own(folder):
         with open_ledger(folder, create=True) as ledger:
             spent_s = ledger.elapsed_s()
-        deadline = Deadline(settings.time_budget_s, spent_s)
+        deadline = deadline_of(settings.duration, spent_s)
         with _progress(settings, deadline, style) as progress:
             if settings.task_or_teacher != IN_MEMORY:
                 task = task_of(settings, progress, loss, metric)

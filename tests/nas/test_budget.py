@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latency_models.latency import Latency
-from nas.budget import LatencyBudget, parse_latency_budget, parse_share, parse_time
+from nas.budget import LatencyBudget, TimeBudget, parse_latency_budget, parse_share, parse_time, parse_time_budget
 from nas.errors import UserError
 
 
@@ -152,3 +152,11 @@ def test_only_the_upper_end_of_the_interval_meets_a_budget() -> None:
 def test_text_for_people() -> None:
     assert str(LatencyBudget(ratio=0.4)) == "40%"
     assert str(LatencyBudget(seconds=0.002)) == "2 ms"
+
+
+def test_a_time_budget_of_cpu_seconds_says_so() -> None:
+    assert parse_time_budget("cpu:3m") == TimeBudget(180.0, of_cpu=True)
+    assert parse_time_budget("90s") == TimeBudget(90.0)
+    for text in ("gpu:3m", "cpu:", "3m:cpu", "cpu:cpu:3m"):
+        with pytest.raises(UserError, match="is not a time"):
+            parse_time_budget(text)

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from nas.budget import TimeBudget
 from nas.config import Settings, absolute_profile, load_settings, read_settings, save_settings
 from nas.errors import UserError
 
@@ -17,7 +18,7 @@ def write(tmp_path: Path, text: str) -> Path:
 def test_defaults() -> None:
     settings = load_settings(None, FLAGS)
     assert settings == Settings("digits", "40%")
-    assert settings.time_budget_s == 300.0
+    assert settings.duration == TimeBudget(300.0)
     assert settings.max_accuracy_drop_share == 0.01
     assert settings.budget.ratio == 0.4
     assert (settings.seed, settings.n_threads, settings.training_threads, settings.n_calibration) == (0, 0, 0, 256)

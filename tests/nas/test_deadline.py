@@ -1,6 +1,11 @@
+import subprocess
+import sys
+import time
+
 import pytest
 
-from nas.deadline import Deadline, wall_clock
+from nas.budget import TimeBudget
+from nas.deadline import Deadline, cpu_clock, deadline_of, wall_clock
 
 
 class Clock:
@@ -57,3 +62,23 @@ def test_its_own_clock_runs() -> None:
 
 def test_the_wall_clock_knows_its_zone() -> None:
     assert wall_clock().utcoffset() is not None
+
+
+SPIN = "import time\nwhile time.process_time() < 0.3: pass\nprint('spun', flush=True)\ninput()"
+
+
+def test_the_cpu_clock_counts_children_while_they_run_and_after() -> None:
+    start_s = cpu_clock()
+    with subprocess.Popen([sys.executable, "-c", SPIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"spun\n"
+        running_s = cpu_clock() - start_s
+        child.communicate(b"\n")
+    assert running_s >= 0.28
+    assert cpu_clock() - start_s >= running_s - 0.02
+
+
+def test_a_budget_of_cpu_time_does_not_count_sleep() -> None:
+    deadline = deadline_of(TimeBudget(100.0, of_cpu=True), spent_s=1.0)
+    time.sleep(0.2)
+    assert 1.0 <= deadline.elapsed_s() < 1.1

@@ -261,14 +261,10 @@ class _Grid:
 
     def _tile(self, at: Mapping[Var, Expr], reads: Mapping[Var, Read]) -> tirx.Stmt:
         high, wide, vector = self.axes.high, self.axes.wide, self.axes.vector
-        rows: list[dict[Var, Expr]] = []
+        rows: list[dict[Var, int]] = []
         for i in range(self.tile.high):
             for j in range(self.tile.wide):
-                row = dict(at)
-                if high is not None:
-                    row[high.variable] = at[high.variable] + i
-                if wide is not None:
-                    row[wide.variable] = at[wide.variable] + j
-                rows.append(row)
+                offsets = ((high, i), (wide, j))
+                rows.append({axis.variable: offset for axis, offset in offsets if axis is not None})
         results = (*self.job.epilogues, *([None] if self.job.keeps_result or not self.job.epilogues else []))
-        return tile_code(self.job.stage, results, rows, vector.variable, self.tile, reads)
+        return tile_code(self.job.stage, results, at, rows, vector.variable, self.tile, reads)

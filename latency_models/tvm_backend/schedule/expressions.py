@@ -5,6 +5,7 @@ that it took a quarter of the time that preparing a network takes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
 from tvm import ir, tirx
@@ -15,7 +16,16 @@ from latency_models.errors import LatencyError
 Read = Callable[[list[Expr]], Expr]
 """What stands for a load from a buffer at these indices."""
 
-COMPARISONS = (tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.EQ, tirx.NE)
+IF_THEN_ELSE = ir.Op.get("prim.if_then_else")
+COMPARISONS: dict[type, Callable[[int, int], bool]] = {
+    tirx.LT: lt,
+    tirx.LE: le,
+    tirx.GT: gt,
+    tirx.GE: ge,
+    tirx.EQ: eq,
+    tirx.NE: ne,
+}
+"""What a comparison of two integers says."""
 FOLDED: dict[type, Callable[[Any, Any], Expr]] = {
     tirx.Add: lambda a, b: a + b,
     tirx.Sub: lambda a, b: a - b,
@@ -63,6 +73,16 @@ def is_load(expr: Expr) -> bool:
 def operator(expr: Expr) -> str:
     """Name of the operator that is called, e.g. `tirx.exp`; empty for anything that is not such a call."""
     return str(expr.op.name) if type(expr) is ir.Call and type(expr.op) is ir.Op else ""
+
+
+def is_choice(expr: Expr) -> bool:
+    """Whether it chooses between two values: padding, concatenation; its children are a condition and the values."""
+    return type(expr) is tirx.Select or is_branch(expr)
+
+
+def is_branch(expr: Expr) -> bool:
+    """Whether it is a choice that computes only the value chosen."""
+    return type(expr) is ir.Call and expr.op.same_as(IF_THEN_ELSE)
 
 
 def children(expr: Expr) -> Sequence[Expr]:

@@ -7,10 +7,15 @@ from tvm import tirx
 from tvm.ir import Expr, Var
 from tvm_ffi import structural_equal
 
-from latency_models.tvm_backend.schedule.expressions import instantiate, is_load, loads, operator, walk
+from latency_models.tvm_backend.schedule.expressions import (
+    instantiate,
+    is_branch,
+    is_load,
+    loads,
+    operator,
+    walk,
+)
 from latency_models.tvm_backend.schedule.stages import Stage
-
-CONDITIONAL = ("tirx.if_then_else",)
 
 
 def inlined(stages: Sequence[Stage], outputs: Sequence[Var]) -> list[Stage]:
@@ -39,11 +44,6 @@ def moves_elements(stage: Stage) -> bool:
     return is_load(stage.value)
 
 
-def is_conditional(expr: Expr) -> bool:
-    """Whether it chooses between values: padding, concatenation."""
-    return any(isinstance(node, tirx.Select) or operator(node) in CONDITIONAL for node in walk(expr))
-
-
 def _can_vanish(stage: Stage, users: Sequence[Stage], outputs: Sequence[Var]) -> bool:
     if stage.combine is not None or not users or any(stage.buffer.same_as(output) for output in outputs):
         return False
@@ -52,7 +52,7 @@ def _can_vanish(stage: Stage, users: Sequence[Stage], outputs: Sequence[Var]) ->
         return False
     if moves_elements(stage):
         return True
-    calls = any(operator(node) not in ("", *CONDITIONAL) for node in walk(stage.value))
+    calls = any(operator(node) and not is_branch(node) for node in walk(stage.value))
     return all(user.combine is None for user in users) and (len(users) == 1 or not calls)
 
 

@@ -45,8 +45,12 @@ def vectorized(n_lanes: int, body: Body) -> tirx.Stmt:
 
 
 def local(name: str, shape: Sequence[int], dtype: str) -> Var:
-    """A buffer of the kernel's own; `allocated` declares it."""
-    return tirx.decl_buffer([integer(size) for size in shape or (1,)], dtype, name=name, scope="local")
+    """A buffer of the kernel's own; `allocated` declares it.
+
+    TVM puts small ones on the stack, and so LLVM into registers, only where their scope is its default: those of scope
+    `local` come from the heap.
+    """
+    return tirx.decl_buffer([integer(size) for size in shape or (1,)], dtype, name=name)
 
 
 def allocated(buffers: Sequence[Var], *statements: tirx.Stmt) -> tirx.Stmt:

@@ -15,7 +15,8 @@ from latency_models.tvm_backend.schedule.expressions import (
     constant,
     instantiate,
     integer,
-    operator,
+    is_branch,
+    is_choice,
     rebuild,
     variables,
     walk,
@@ -67,8 +68,8 @@ def _level(
     nest: Nest, axes: list[Axis], values: dict[Var, Expr], value: Expr, starts: dict[Var, tuple[Expr, Expr]]
 ) -> tirx.Stmt:
     inner = {axis.variable for axis in axes}
-    if operator(value) == "tirx.if_then_else":
-        condition, if_true, if_false = value.args
+    if is_branch(value):
+        condition, if_true, if_false = children(value)
         outer_part, inner_part = _split(condition, inner)
         if outer_part is not None:
             kept = if_true if inner_part is None else tirx.if_then_else(inner_part, if_true, if_false)
@@ -147,7 +148,7 @@ def _split(condition: Expr, inner: set[Var]) -> tuple[Expr | None, Expr | None]:
 
 
 def _terms(condition: Expr) -> list[Expr]:
-    if isinstance(condition, tirx.And):
+    if type(condition) is tirx.And:
         return [*_terms(condition.a), *_terms(condition.b)]
     return [condition]
 
@@ -156,7 +157,7 @@ def _segments(axis: Axis, value: Expr) -> list[tuple[int, int]]:
     """The axis in pieces between the points where conditions on it alone change."""
     cuts = {0, axis.extent}
     for node in walk(value):
-        if isinstance(node, COMPARISONS) and variables(node) == {axis.variable}:
+        if type(node) in COMPARISONS and variables(node) == {axis.variable}:
             cuts |= _change(node, axis)
     if len(cuts) > MAX_SEGMENTS + 1:
         return [(0, axis.extent)]
@@ -170,11 +171,11 @@ def _change(comparison: Expr, axis: Axis) -> set[int]:
     factor_a, factor_b = coefficient(a, axis.variable), coefficient(b, axis.variable)
     if factor_a is None or factor_b is None or abs(factor_a - factor_b) != 1:
         return set()
-    analyzer = sym.Analyzer()
-    truth = [
-        constant(analyzer.simplify(tirx.Cast("int64", instantiate(comparison, {axis.variable: integer(at)}, {}))))
-        for at in range(axis.extent)
-    ]
+    at_zero = constant(sym.Analyzer().simplify(instantiate(a - b, {axis.variable: integer(0)}, {})))
+    if at_zero is None:
+        return set()
+    holds = COMPARISONS[type(comparison)]
+    truth = [holds(at_zero + (factor_a - factor_b) * at, 0) for at in range(axis.extent)]
     return {at for at in range(1, axis.extent) if truth[at] != truth[at - 1]}
 
 
@@ -184,8 +185,7 @@ def _simplified(value: Expr, variable: Var, low: int, high: int) -> Expr:
     analyzer.bind(variable, ir.Range.from_min_extent(integer(low), integer(high - low)))
 
     def replace(node: Expr) -> Expr | None:
-        chooses = isinstance(node, tirx.Select) or operator(node) == "tirx.if_then_else"
-        if not chooses:
+        if not is_choice(node):
             return None
         condition, if_true, if_false = children(node)
         kept = []
@@ -202,6 +202,6 @@ def _simplified(value: Expr, variable: Var, low: int, high: int) -> Expr:
         for term in kept[1:]:
             joined = tirx.And(joined, term)
         branches = rebuild(if_true, replace), rebuild(if_false, replace)
-        return tirx.Select(joined, *branches) if isinstance(node, tirx.Select) else tirx.if_then_else(joined, *branches)
+        return tirx.Select(joined, *branches) if type(node) is tirx.Select else tirx.if_then_else(joined, *branches)
 
     return rebuild(value, replace)

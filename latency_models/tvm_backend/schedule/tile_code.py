@@ -8,6 +8,7 @@ from tvm.ir import Expr, Var
 
 from latency_models.tvm_backend.schedule.expressions import Read, instantiate, loads
 from latency_models.tvm_backend.schedule.loops import allocated, local, loop, nested, sequence, store, vectorized
+from latency_models.tvm_backend.schedule.operands import copies_of, cursor_of, operand_of, terms_of
 from latency_models.tvm_backend.schedule.stages import Axis, Combine, Stage
 from latency_models.tvm_backend.schedule.tiles import Tile
 
@@ -26,7 +27,8 @@ COMBINED: dict[Combine, Callable[[Expr, Expr], Expr]] = {
 def tile_code(
     stage: Stage,
     results: Sequence[Stage | None],
-    rows: Sequence[Mapping[Var, Expr]],
+    start: Mapping[Var, Expr],
+    rows: Sequence[Mapping[Var, int]],
     vector: Var,
     tile: Tile,
     reads: Mapping[Var, Read],
@@ -36,73 +38,112 @@ def tile_code(
     Args:
         stage: the reduction.
         results: element-wise stages on its result; None for the result itself.
-        rows: for each row the values of the stage's axes; of the vector axis where the tile starts.
+        start: values of the stage's axes where the tile starts.
+        rows: for each row how far it is from the start along the axes.
         vector: the vector axis.
         tile: its shape.
         reads: what stands for loads from intermediate buffers.
     """
-    parts = [
-        [[local("sum", (tile.n_lanes,), stage.dtype) for _ in range(tile.n_split)] for _ in tile.offsets] for _ in rows
-    ]
     places = [
-        _Place(row, row[vector] + offset, splits)
-        for row, vectors in zip(rows, parts, strict=True)
-        for offset, splits in zip(tile.offsets, vectors, strict=True)
+        _Place({**row, vector: offset}, [local("sum", (tile.n_lanes,), stage.dtype) for _ in range(tile.n_split)])
+        for row in rows
+        for offset in tile.offsets
     ]
     flat = [part for place in places for part in place.sums]
 
     def clear(lane: Expr) -> tirx.Stmt:
         return sequence(store(part, [lane], _init(stage)) for part in flat)
 
-    def finish(lane: Expr) -> tirx.Stmt:
-        return sequence(
-            _result(stage, result, {**place.row, vector: place.start + lane}, _total(stage, place.sums, lane), reads)
-            for place in places
-            for result in results
-        )
-
-    reduce = _reduction_loops(stage, places, vector, tile, reads)
-    return allocated(flat, vectorized(tile.n_lanes, clear), reduce, vectorized(tile.n_lanes, finish))
+    reduce = _reduction_loops(stage, places, start, vector, tile, reads)
+    finish = [_finish(stage, result, places, start, vector, tile, reads) for result in results]
+    return allocated(flat, vectorized(tile.n_lanes, clear), reduce, *finish)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """One vector of one row: the row's values of the axes, where the vector starts, and its accumulators."""
+    """One vector of one row: how far it is from the tile's start along the axes, and its accumulators."""
 
-    row: Mapping[Var, Expr]
-    start: Expr
+    offsets: Mapping[Var, int]
     sums: list[Var]
 
 
 def _reduction_loops(
-    stage: Stage, places: Sequence[_Place], vector: Var, tile: Tile, reads: Mapping[Var, Read]
+    stage: Stage,
+    places: Sequence[_Place],
+    start: Mapping[Var, Expr],
+    vector: Var,
+    tile: Tile,
+    reads: Mapping[Var, Read],
 ) -> tirx.Stmt:
     """All terms of all of a tile's elements added up."""
     n_unrolled = _n_unrolled(stage.reduction, len(places), tile.n_split)
     *leading, inner = stage.reduction
     combined = COMBINED[_combine(stage)]
-
-    def term(place: _Place, reduced: Mapping[Var, Expr], part: Var, lane: Expr) -> tirx.Stmt:
-        value = instantiate(stage.value, {**place.row, **reduced, vector: place.start + lane}, reads)
-        return store(part, [lane], combined(tirx.BufferLoad(part, [lane]), value))
+    terms = terms_of(stage.value, [*start, *(axis.variable for axis in stage.reduction)], reads)
 
     def body(indices: list[Expr]) -> tirx.Stmt:
         outer = {axis.variable: index for axis, index in zip(leading, indices, strict=True)}
 
         def steps(step: Expr) -> tirx.Stmt:
-            reduced = [{**outer, inner.variable: step * n_unrolled + i} for i in range(n_unrolled)]
-            return vectorized(
-                tile.n_lanes,
-                lambda lane: sequence(
-                    term(place, at, place.sums[i % tile.n_split], lane)
-                    for i, at in enumerate(reduced)
-                    for place in places
-                ),
-            )
+            copies = copies_of(terms, {**start, **outer, inner.variable: step * n_unrolled}, reads, vector)
+            offsets = [{**place.offsets, inner.variable: i} for i in range(n_unrolled) for place in places]
+            parts = [place.sums[i % tile.n_split] for i in range(n_unrolled) for place in places]
+
+            def lanes(lane: Expr) -> tirx.Stmt:
+                code = []
+                written = copies.written_out(offsets, lane, [{}] * len(offsets))
+                for part, (new, value) in zip(parts, written, strict=True):
+                    code += [*new, store(part, [lane], combined(tirx.BufferLoad(part, [lane]), value))]
+                return sequence(code)
+
+            return sequence([*copies.bases, vectorized(tile.n_lanes, lanes)])
 
         return loop(inner.variable.name, inner.extent // n_unrolled, steps)
 
     return nested([axis.variable.name for axis in leading], [axis.extent for axis in leading], body)
+
+
+def _finish(
+    stage: Stage,
+    result: Stage | None,
+    places: Sequence[_Place],
+    start: Mapping[Var, Expr],
+    vector: Var,
+    tile: Tile,
+    reads: Mapping[Var, Read],
+) -> tirx.Stmt:
+    """Stores of a result for the whole tile."""
+    total = Var("total", stage.dtype)
+    axes = list(start)
+    if result is None:
+        value, written = total, tirx.BufferLoad(stage.buffer, list(stage.indices))
+    else:
+        matched = aligned_epilogue(stage, result)
+        if matched is None:
+            raise ValueError(f"{result.name} does not follow {stage.name}")
+        value = instantiate(result.value, matched, {**reads, stage.buffer: lambda indices: total})
+        written = tirx.BufferLoad(result.buffer, [instantiate(index, matched, {}) for index in result.indices])
+    copies = copies_of(terms_of(value, axes, {}), start, {}, vector)
+    operand = operand_of(written, axes)
+    cursor = cursor_of(operand, start) if operand is not None else None
+
+    def indices(offsets: Mapping[Var, int], lane: Expr) -> list[Expr]:
+        if cursor is not None:
+            return cursor.indices(cursor.distance(offsets), vector, lane)
+        everywhere = {axis: value + offsets.get(axis, 0) for axis, value in start.items()}
+        everywhere[vector] = everywhere[vector] + lane
+        return [instantiate(index, everywhere, {}) for index in written.indices]
+
+    def lanes(lane: Expr) -> tirx.Stmt:
+        offsets = [place.offsets for place in places]
+        totals = [{total: _total(stage, place.sums, lane)} for place in places]
+        code = []
+        for place, (new, finished) in zip(places, copies.written_out(offsets, lane, totals), strict=True):
+            code += [*new, store(written.source, indices(place.offsets, lane), finished)]
+        return sequence(code)
+
+    bases = copies.bases if cursor is None else [*copies.bases, cursor.bind]
+    return sequence([*bases, vectorized(tile.n_lanes, lanes)])
 
 
 def aligned_epilogue(stage: Stage, epilogue: Stage) -> dict[Var, Var] | None:
@@ -150,16 +191,3 @@ def _total(stage: Stage, splits: Sequence[Var], lane: Expr) -> Expr:
         pairs = zip(values[::2], values[1::2], strict=True)
         values = [COMBINED[_combine(stage)](one, other) for one, other in pairs]
     return values[0]
-
-
-def _result(
-    stage: Stage, epilogue: Stage | None, values: Mapping[Var, Expr], total: Expr, reads: Mapping[Var, Read]
-) -> tirx.Stmt:
-    if epilogue is None:
-        return store(stage.buffer, [instantiate(index, values, {}) for index in stage.indices], total)
-    matched = aligned_epilogue(stage, epilogue)
-    if matched is None:
-        raise ValueError(f"{epilogue.name} does not follow {stage.name}")
-    own = {axis: values[to] for axis, to in matched.items()}
-    value = instantiate(epilogue.value, own, {**reads, stage.buffer: lambda indices: total})
-    return store(epilogue.buffer, [instantiate(index, own, {}) for index in epilogue.indices], value)

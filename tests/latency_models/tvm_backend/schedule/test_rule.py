@@ -172,6 +172,26 @@ def test_a_parallel_loop_where_it_pays() -> None:
     assert "T.parallel" not in schedule(large, AVX2, 1).script()
 
 
+def test_padding_needs_no_conditions() -> None:
+    func, _, _ = conv((1, 9, 9, 16), (3, 3, 16, 16), 1, 1)
+    assert "if_then_else" in func.script()
+    assert "if_then_else" not in schedule(func, AVX2, 1).script()
+
+
+def test_sums_are_not_on_the_heap() -> None:
+    func, _, _ = conv((1, 8, 8, 16), (1, 1, 16, 24), 1, 0)
+    assert "AllocWorkspace" not in compiled(func, AVX2).mod.inspect_source("asm")
+
+
+def test_what_is_called_lane_by_lane_after_a_sum(n_threads: int) -> None:
+    func, arrays, expected = simple(
+        ((40, 24), (24, 32), (32,)),
+        lambda a, b, c: topi.atan(topi.add(topi.nn.matmul(a, b), c)),
+        lambda a, b, c: np.arctan(a @ b + c),
+    )
+    np.testing.assert_allclose(run(func, arrays, expected.shape, n_threads), expected, atol=2e-4)
+
+
 def test_what_cannot_be_scheduled_is_named() -> None:
     x = te.placeholder((tirx.IntImm("int64", 8),), "float32", name="x")
     value = topi.argmax(x, 0)

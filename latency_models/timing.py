@@ -18,9 +18,8 @@ Clock = Callable[[], float]
 RESOLUTION = 0.01
 """Half width, as a log-ratio, that no interval goes below: a precaution, not a fitted figure. Where buffers happen to
 lie in memory can favour one of two equal programs for as long as they are loaded (Mytkowicz et al. 2009, "Producing
-wrong data without doing anything obviously wrong!"), which no number of pairs averages away. 1 % is 2 to 3 times the
-typical null error of DESIGN.md. On a loaded machine no such effect was seen (two visits of the same 20 pairs of
-sessions: correlation 0.04); `benchmarks/null_experiment.py` on an idle one is to say what it should be."""
+wrong data without doing anything obviously wrong!"), which no number of pairs averages away. Twelve copies of a network
+of 2 ms in one process differed by a standard deviation of 0.3 %, hardly more than the noise of that figure."""
 
 Z_95 = 1.959964
 N_BOOTSTRAP = 1000
@@ -57,9 +56,9 @@ class Plan:
         warm_up_max_s: a network that is not stable after so long is sampled all the same.
     """
 
-    n_pairs: int = 64
+    n_pairs: int = 52
     n_block: int = 4
-    n_settle: int = 1
+    n_settle: int = 2
     max_s: float = 1.0
     min_sample_s: float = 50e-6
     warm_up_window: int = 5
@@ -76,10 +75,16 @@ def visit(
 ) -> dict[str, Visit]:
     """Samples every candidate against the anchor, interleaved.
 
-    After the warm-up, blocks alternate as candidate, anchor, anchor, candidate, ... (ABBA), and with several candidates
-    each gets one pair of blocks a round, so that what drifts or interferes meets all of them alike. The i-th sample of
-    a candidate's block is paired with the i-th of the anchor's block beside it. The number of threads is the runner's;
-    no core is pinned, as on a core that another process takes up every sample would suffer.
+    After the warm-up, blocks alternate as candidate, anchor, candidate, anchor, ... and with several candidates each
+    gets one pair of blocks a round, so that what drifts or interferes meets all of them alike. The i-th sample of a
+    candidate's block is paired with the i-th of the anchor's block beside it. Half-way the anchor goes first from then
+    on, so that a steady drift cancels. The number of threads is the runner's; no core is pinned, as on a core that
+    another process takes up every sample would suffer.
+
+    Every block but that one thus follows one of another network, whose weights have just filled the caches. Where the
+    order turns each round (ABBA) every second block follows one of its own: with weights of 2.8 MB beside a cache of
+    2 MB its samples were 1 to 6 % shorter, so that the log-ratios of two equal networks lay around -5 and +5 % and
+    their median anywhere between.
 
     Raises:
         LatencyError: a sample is not a positive, finite number of seconds.
@@ -88,17 +93,17 @@ def visit(
     single_s = {name: _warm_up(runner, plan, clock) for name, runner in candidates.items()}
     samples: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in candidates}
     spent_s = dict.fromkeys(candidates, 0.0)
-    waiting, n_round = list(candidates), 0
+    waiting = list(candidates)
     while waiting:
         for name in waiting:
             of_candidate, of_anchor = samples[name]
             n = min(_block_length(single_s[name] + anchor_s, plan), plan.n_pairs - len(of_candidate))
             sides = [(candidates[name], single_s[name], of_candidate), (anchor, anchor_s, of_anchor)]
             start_s = clock()
-            for runner, one_s, into in sides if n_round % 2 == 0 else reversed(sides):
+            early = 2 * len(of_candidate) < plan.n_pairs and 2 * spent_s[name] < plan.max_s
+            for runner, one_s, into in sides if early else reversed(sides):
                 into += _block(runner, n, _inferences_per_sample(one_s, plan), plan.n_settle, clock)
             spent_s[name] += clock() - start_s
-        n_round += 1
         waiting = [name for name in waiting if len(samples[name][0]) < plan.n_pairs and spent_s[name] < plan.max_s]
     return {name: Visit(tuple(a), tuple(b)) for name, (a, b) in samples.items()}
 

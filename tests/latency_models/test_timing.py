@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +32,30 @@ class FakeRunner:
         self.time.now_s += self.durations_s.pop(0) if len(self.durations_s) > 1 else self.durations_s[0]
 
 
+@dataclass
+class Evicted:
+    """Takes longer for five inferences after another network's, less and less."""
+
+    time: FakeTime
+    name: str
+
+    def run(self) -> None:
+        since = next((i for i, name in enumerate(reversed(self.time.order)) if name != self.name), 5)
+        self.time.order.append(self.name)
+        self.time.now_s += 1.0 + 0.016 * max(0, 5 - since)
+
+
+@dataclass
+class Drifting:
+    """Takes the next of seconds that it shares with the other network."""
+
+    time: FakeTime
+    durations_s: Iterator[float]
+
+    def run(self) -> None:
+        self.time.now_s += next(self.durations_s)
+
+
 def generator() -> np.random.Generator:
     return np.random.default_rng(0)
 
@@ -55,14 +80,43 @@ def test_twice_as_slow_is_exactly_two() -> None:
     assert latency.environment == {"processor": "none"}
 
 
-def test_blocks_alternate_abba_and_candidates_share_each_round() -> None:
+def test_blocks_alternate_and_candidates_share_each_round_and_the_order_turns_half_way() -> None:
     clock = FakeTime()
-    plan = Plan(n_pairs=4, n_block=2, n_settle=1, warm_up_window=1, warm_up_max_s=1000.0, max_s=1000.0)
+    plan = Plan(n_pairs=8, n_block=2, n_settle=1, warm_up_window=1, warm_up_max_s=1000.0, max_s=1000.0)
     candidates = {name: FakeRunner(clock, name, [0.5]) for name in "ab"}
     visit(candidates, FakeRunner(clock, "t", [0.5]), plan, clock)
     warm_up, sampling = "".join(clock.order[:6]), "".join(clock.order[6:])
     assert warm_up == "ttaabb"
-    assert sampling == "aaattt" + "bbbttt" + "tttaaa" + "tttbbb"
+    assert sampling == 2 * ("aaattt" + "bbbttt") + 2 * ("tttaaa" + "tttbbb")
+
+
+def test_the_order_turns_when_half_of_the_time_is_spent() -> None:
+    clock = FakeTime()
+    plan = Plan(n_pairs=64, n_settle=0, warm_up_window=1, warm_up_max_s=1000.0, max_s=8.0)
+    visit({"a": FakeRunner(clock, "a", [1.0])}, FakeRunner(clock, "t", [1.0]), plan, clock)
+    assert "".join(clock.order[4:]) == "atat" + "tata"
+
+
+def test_weights_that_the_other_network_drives_out_of_the_caches_favour_neither() -> None:
+    """After the other's, a network's first inference takes 8 % longer, its fifth 2 %."""
+    clock = FakeTime()
+    anchor, candidate = Evicted(clock, "t"), Evicted(clock, "a")
+    one = visit({"a": candidate}, anchor, Plan(n_pairs=52, max_s=1000.0), clock)["a"]
+    n_alike = sum(abs(a / b - 1) < 0.001 for a, b in zip(one.candidate_s, one.anchor_s, strict=True))
+    assert n_alike >= 44  # all but the first block (after its own warm-up) and the one where the order turns
+    latency = latency_from_visits([one], "", {}, generator())
+    assert (latency.ratio_low, latency.ratio_high) == pytest.approx((math.exp(-RESOLUTION), math.exp(RESOLUTION)))
+
+
+def test_a_steady_drift_cancels() -> None:
+    clock = FakeTime()
+    drifting = [1.001**i for i in range(1000)]
+    plan = Plan(n_pairs=64, n_settle=0, warm_up_window=1, warm_up_tolerance=1.0, max_s=1e9)
+    shared = iter(drifting)
+    one = visit({"a": Drifting(clock, shared)}, Drifting(clock, shared), plan, clock)["a"]
+    log_ratios = np.log(one.candidate_s) - np.log(one.anchor_s)
+    assert np.median(log_ratios) == pytest.approx(0.0, abs=1e-9)
+    assert abs(log_ratios).min() == pytest.approx(4 * math.log(1.001))
 
 
 def test_warm_up_goes_on_until_two_windows_agree() -> None:

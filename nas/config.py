@@ -16,7 +16,7 @@ from nas.errors import UserError
 from nas.files import SETTINGS_FILE, write_atomic
 
 PRECISIONS = ("float32", "float16", "int8")
-TRANSFORMS = ("channels", "depth", "factorize", "precision")
+TRANSFORMS = ("channels", "depth", "resolution", "factorize", "precision")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from search_spaces.recipe import Choice, Recipe, Site
 Sites = Mapping[str, Site]
 """Site name to site, as the teacher has them."""
 
-_ORDER = ("depth", "channels", "factorize", "precision")
+_ORDER = ("depth", "resolution", "channels", "factorize", "precision")
 _METHODS = {"tucker2": "Tucker-2", "spatial": "a spatial pair", "svd": "SVD"}
 
 
@@ -37,6 +37,8 @@ def summary(recipe: Recipe, sites: Sites | None = None) -> str:
         parts.append(_count(n["channels"], "width") + ("" if share is None else f" ({100 * share:.0f} % of channels)"))
     if n["depth"]:
         parts.append(f"{_count(n['depth'], 'block')} dropped")
+    if n["resolution"]:
+        parts.append("halved earlier" if n["resolution"] == 1 else f"halved earlier {n['resolution']} times")
     if n["factorize"]:
         parts.append(f"{_count(n['factorize'], 'layer')} factorised")
     parts += [str(recipe[name]) for name in recipe if _kind(name) == "precision"]
@@ -96,6 +98,8 @@ def _phrase(name: str, choice: Choice, sites: Sites) -> str:
     kind, path = _kind(name), name.partition(":")[2]
     if kind == "depth":
         return f"{path} dropped" if choice == "drop" else f"{path}: {choice}"
+    if kind == "resolution":
+        return f"image halved before {path}" if choice == "half" else f"{path}: {choice}"
     if kind == "channels":
         site = sites.get(name)
         return f"{path} {site.unchanged} → {choice} channels" if site else f"{path} {choice} channels"

@@ -18,6 +18,7 @@ from search_spaces.recipe import Choice, Recipe, Site
 from search_spaces.repair import LAST_FACTOR
 from search_spaces.space import SearchSpace
 from search_spaces.tracing import Side
+from search_spaces.transform import Student
 from search_spaces.weights import Weights, tied_parameters, weights_of
 
 Axis = tuple[str, Side]
@@ -25,11 +26,13 @@ Axis = tuple[str, Side]
 
 @dataclass(frozen=True)
 class _Effect:
-    """What one choice does: module paths that go, features that go as bits of a mask, a path that is factorised."""
+    """What one choice does: module paths that go, features that go as bits of a mask, a path that is factorised, layers
+    whose input and whose output image is halved."""
 
     dropped: frozenset[str] = frozenset()
     removed: tuple[tuple[Axis, int], ...] = ()
     factorized: tuple[str, str] | None = None
+    halved: frozenset[tuple[str, Side]] = frozenset()
 
 
 @dataclass
@@ -39,6 +42,7 @@ class _Plan:
     dropped: set[str] = field(default_factory=set)
     removed: dict[Axis, int] = field(default_factory=dict)
     factorized: dict[str, str] = field(default_factory=dict)
+    halved: set[tuple[str, Side]] = field(default_factory=set)
 
     def n_removed(self, path: str, side: Side) -> int:
         mask = self.removed.get((path, side))
@@ -55,7 +59,8 @@ class CostIndex:
         weights: by path, every module with parameters.
         effects: by site name and choice.
         tied: for each parameter of several modules, their paths and its elements; no choice cuts those.
-        known: layer costs already worked out, by index in `base.layers`, features removed in and out, factorisation.
+        known: layer costs already worked out, by index in `base.layers`, features removed in and out, factorisation,
+            and whether the image before and after is halved.
     """
 
     base: Cost
@@ -63,7 +68,7 @@ class CostIndex:
     weights: Mapping[str, Weights]
     effects: Mapping[tuple[str, Choice], _Effect]
     tied: tuple[tuple[frozenset[str], int], ...] = ()
-    known: dict[tuple[int, int, int, str], tuple[LayerCost, ...]] = field(default_factory=dict)
+    known: dict[tuple[int, int, int, str, bool, bool], tuple[LayerCost, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, space: SearchSpace, base: Cost | None = None) -> "CostIndex":
@@ -104,7 +109,9 @@ class CostIndex:
             path = layer.path
             if path in plan.dropped:
                 continue
-            key = index, plan.n_removed(path, "in"), plan.n_removed(path, "out"), plan.factorized.get(path, DENSE)
+            method = plan.factorized.get(path, DENSE)
+            small = (path, "in") in plan.halved, (path, "out") in plan.halved
+            key = index, plan.n_removed(path, "in"), plan.n_removed(path, "out"), method, *small
             if key not in self.known:
                 self.known[key] = self._cut(*key)
             found.extend(self.known[key])
@@ -140,16 +147,27 @@ class CostIndex:
                 plan.removed[axis] = plan.removed.get(axis, 0) | mask
             if effect.factorized is not None:
                 plan.factorized[effect.factorized[0]] = effect.factorized[1]
+            plan.halved |= effect.halved
         return plan
 
-    def _cut(self, index: int, n_removed_in: int, n_removed_out: int, choice: str) -> tuple[LayerCost, ...]:
+    def _cut(
+        self, index: int, n_removed_in: int, n_removed_out: int, choice: str, small_in: bool, small_out: bool
+    ) -> tuple[LayerCost, ...]:
         """One run of one layer after its own cuts."""
         layer, weights = self.base.layers[index], self.weights[self.base.layers[index].path]
+        before, after = self.images[index]
+        if small_in:
+            layer, before = replace(layer, n_input_positions=_quarter(layer.n_input_positions, before)), _half(before)
+        if small_out:
+            layer, after = replace(layer, n_positions=_quarter(layer.n_positions, after)), _half(after)
+        if small_in != small_out:  # this layer's stride moves with the image
+            stride = (-(-before[0] // after[0]), -(-before[1] // after[1]))
+            weights = replace(weights, stride=stride)
         n_out = layer.n_out - n_removed_out
         n_in = n_out if weights.carries else layer.n_in - n_removed_in
         if choice != DENSE and saves(choice, n_in, n_out, weights.kernel, weights.stride):
             factors = factors_of(choice, n_in, n_out, weights.kernel)
-            return _factor_costs(layer, factors, *self.images[index])
+            return _factor_costs(layer, factors, before, after)
         groups = n_out if weights.carries else layer.groups
         kind = layer.kind if layer.kind == "linear" else conv_kind(n_in, layer.kernel, groups)
         return (replace(layer, kind=kind, n_in=n_in, n_out=n_out, groups=groups),)
@@ -188,7 +206,32 @@ def _effect(space: SearchSpace, site: Site, choice: Choice) -> _Effect:
         return _Effect(removed=tuple(masks.items()))
     if site.kind == "factorize":
         return _Effect(factorized=(path, str(choice)))
+    if site.kind == "resolution":
+        return _Effect(halved=_halved(space, site, choice))
     return _Effect()
+
+
+def _halved(space: SearchSpace, site: Site, choice: Choice) -> frozenset[tuple[str, Side]]:
+    """Layers that run on a smaller image with this choice, before or after them."""
+    example = tuple(tensor[:1] for tensor in space.statistics.inputs)
+    student = space.transforms[site.kind].apply(Student(space.teacher), {site.name: choice})
+    found: set[tuple[str, Side]] = set()
+    for was, now in zip(cost(space.teacher, example).layers, cost(student.module, example).layers, strict=True):
+        if now.n_input_positions < was.n_input_positions:
+            found.add((was.path, "in"))
+        if now.n_positions < was.n_positions:
+            found.add((was.path, "out"))
+    return frozenset(found)
+
+
+def _half(image: Pair) -> Pair:
+    return -(-image[0] // 2), -(-image[1] // 2)
+
+
+def _quarter(n_positions: int, image: Pair) -> int:
+    """Positions of the halved image, also where the cost is of another input size than the image."""
+    small = _half(image)
+    return n_positions * (small[0] * small[1]) // (image[0] * image[1])
 
 
 def _factor_costs(layer: LayerCost, factors: tuple[Factor, ...], before: Pair, after: Pair) -> tuple[LayerCost, ...]:

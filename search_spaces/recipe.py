@@ -9,7 +9,7 @@ from typing import Literal
 Choice = str | int
 """One option of a site, a JSON scalar: a kept width, `keep`/`drop`, `tucker2:0.5`, `int8`."""
 
-Kind = Literal["channels", "depth", "factorize", "precision"]
+Kind = Literal["channels", "depth", "resolution", "factorize", "precision"]
 
 
 @dataclass(frozen=True)

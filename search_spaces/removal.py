@@ -20,6 +20,8 @@ MAX_FEATURES = 4096
 """Above this a consumer's Gram matrix is taken block by block: inverting it would cost more than the search."""
 DAMPING = 1e-2
 """Ridge, as a share of the Gram matrix's mean diagonal."""
+AT_ONCE = 12
+"""A twelfth of the units that are left go before the scores are worked out anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +32,15 @@ class Consumer:
         weight: (n_outputs, n_features).
         gram: (n_features, n_features), mean over rows of the outer product of the inputs.
         columns: (n_units, k) features that go with each unit.
+        path: of the layer.
+        first_output: of the layer's outputs, the one that the first row of the weight makes.
     """
 
     weight: Tensor
     gram: Tensor
     columns: NDArray[np.int64]
+    path: str = ""
+    first_output: int = 0
 
 
 def consumers_of(group: ChannelGroup, teacher: nn.Module, grams: Mapping[str, Tensor]) -> list[Consumer]:
@@ -62,7 +68,8 @@ def consumers_of(group: ChannelGroup, teacher: nn.Module, grams: Mapping[str, Te
             local = member.features[inside].reshape(group.n_units, -1) - index * n_inputs
             columns = (local[:, :, None] * n_kernel + np.arange(n_kernel)).reshape(group.n_units, -1)
             rows = weight.detach().flatten(1).chunk(groups)[index]
-            problems.append(Consumer(rows, grams[member.module][index], columns))
+            gram = grams[member.module][index]
+            problems.append(Consumer(rows, gram, columns, member.module, index * len(rows)))
     return problems
 
 
@@ -79,59 +86,78 @@ def removal_order(consumers: Sequence[Consumer], n_units: int) -> tuple[NDArray[
         is lost (after the refit) when order[: i + 1] are gone.
     """
     states = [_State(consumer) for consumer in consumers]
-    alive = np.arange(n_units)
-    order: list[int] = []
-    losses: list[float] = []
-    total = 0.0
+    alive = torch.arange(n_units)
+    order: list[Tensor] = []
+    losses: list[Tensor] = []
     while len(alive):
-        scores = sum((state.scores(alive) for state in states), torch.zeros(len(alive), dtype=torch.float64))
-        n_now = max(1, len(alive) // 16)
-        for position in torch.argsort(scores, stable=True)[:n_now].tolist():
-            unit = int(alive[position])
-            total += sum(float(state.scores(np.array([unit]))[0]) for state in states)
-            for state in states:
-                state.remove(unit)
-            order.append(unit)
-            losses.append(total / len(states))
-        alive = np.setdiff1d(alive, order)
-    return np.array(order), np.array(losses)
+        scores = torch.stack([state.scores() for state in states]).sum(0)
+        n_now = max(1, len(alive) // AT_ONCE)
+        ranked = torch.argsort(scores, stable=True)
+        gone, kept = ranked[:n_now], ranked[n_now:].sort()[0]
+        order.append(alive[gone])
+        losses.append(torch.stack([state.remove(gone, kept) for state in states]).mean(0))
+        alive = alive[kept]
+    return torch.cat(order).numpy(), torch.cat(losses).cumsum(0).numpy()
 
 
 class _State:
-    """Weights and inverse Gram matrix of one consumer while units go."""
+    """Weights and inverse Gram matrix of one consumer; both shrink as units go.
+
+    Columns lie unit by unit, those that belong to no unit behind them.
+    """
 
     def __init__(self, consumer: Consumer) -> None:
-        gram = consumer.gram.double()
-        weight = consumer.weight.double().clone()
-        energy = float(((weight @ gram) * weight).sum()) + 1e-30
-        self.scale = 1 / energy
-        self.weight = weight
-        self.columns = torch.from_numpy(consumer.columns)
+        gram, weight = consumer.gram.double(), consumer.weight.double()
+        self.scale = 1 / (float(((weight @ gram) * weight).sum()) + 1e-30)
+        self.n_units, self.width = consumer.columns.shape
+        own = torch.from_numpy(consumer.columns.ravel())
+        others = torch.ones(len(gram), dtype=torch.bool)
+        others[own] = False
+        columns = torch.cat([own, others.nonzero().flatten()])
         damping = DAMPING * float(gram.diagonal().mean()) + 1e-12
-        self.gram = gram + damping * torch.eye(len(gram), dtype=torch.float64)
+        self.weight, self.gram = weight[:, columns], gram[columns][:, columns]
+        self.gram.diagonal().add_(damping)
         self.inverse = None
         if len(gram) <= MAX_FEATURES:
             self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(self.gram))
 
-    def scores(self, units: NDArray[np.int64]) -> Tensor:
-        """(n,) share of the output energy lost with each of the units."""
-        columns = self.columns[torch.from_numpy(units)]
-        rows = columns[:, :, None], columns[:, None, :]
-        blocks = self.gram[rows] if self.inverse is None else torch.linalg.inv(self.inverse[rows])
-        weight = self.weight[:, columns].permute(1, 0, 2)
-        return torch.einsum("uoi,uij,uoj->u", weight, blocks, weight) * self.scale
+    def scores(self) -> Tensor:
+        """(n_units,) share of the output energy lost with each of the units that are left."""
+        n = self.n_units * self.width
+        matrix = self.gram if self.inverse is None else self.inverse
+        blocks = matrix[:n, :n].view(self.n_units, self.width, self.n_units, self.width)
+        blocks = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # (units, width, width)
+        weight = self.weight[:, :n].view(-1, self.n_units, self.width).permute(1, 2, 0)  # (units, width, outputs)
+        solved: Tensor = blocks @ weight if self.inverse is None else torch.linalg.solve(blocks, weight)
+        return (weight * solved).sum((1, 2)) * self.scale
 
-    def remove(self, unit: int) -> None:
-        """Zeroes the unit's columns and refits the others."""
-        columns = self.columns[unit]
+    def remove(self, gone: Tensor, kept: Tensor) -> Tensor:
+        """Drops units one after the other and refits the columns that are left.
+
+        Args:
+            gone: (n,) units in the order in which they go.
+            kept: the others, sorted.
+
+        Returns:
+            (n,) share of the output energy that is lost with each, after those before it.
+        """
+        out = self._columns(gone)
+        left = torch.cat([self._columns(kept), torch.arange(self.n_units * self.width, self.weight.shape[1])])
+        weight = self.weight[:, left]
         if self.inverse is None:
-            self.weight[:, columns] = 0
-            return
-        across = self.inverse[columns]
-        solved = torch.linalg.solve(across[:, columns], across)
-        self.weight -= self.weight[:, columns] @ solved
-        self.inverse -= across.T @ solved
-        self.weight[:, columns] = 0
-        self.inverse[columns] = 0
-        self.inverse[:, columns] = 0
-        self.inverse[columns, columns] = 1
+            lost = self.scores()[gone]
+            self.gram = self.gram[left][:, left]
+        else:
+            # By Cholesky, row after row: what each unit loses is what it adds to the squares.
+            factor = torch.linalg.cholesky(self.inverse[out][:, out])
+            moved = torch.linalg.solve_triangular(factor, self.weight[:, out].T, upper=False)
+            across = torch.linalg.solve_triangular(factor, self.inverse[out][:, left], upper=False)
+            lost = moved.square().reshape(len(gone), -1).sum(1) * self.scale
+            weight.addmm_(moved.T, across, alpha=-1)
+            self.inverse = self.inverse[left][:, left].addmm_(across.T, across, alpha=-1)
+        self.weight, self.n_units = weight, len(kept)
+        return lost
+
+    def _columns(self, units: Tensor) -> Tensor:
+        columns: Tensor = units[:, None] * self.width + torch.arange(self.width)
+        return columns.flatten()

@@ -14,7 +14,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from search_spaces.slicing import Keep
-from search_spaces.statistics import LAYERS, Layer, LayerRows, Statistics, input_rows, n_groups
+from search_spaces.statistics import (
+    LAYERS,
+    Layer,
+    LayerRows,
+    Statistics,
+    channels_last,
+    input_rows,
+    matrix_of,
+    n_groups,
+    output_size,
+    set_matrix,
+)
 
 RIDGE = 3e-3
 """Pull towards the inherited weights, as a share of the mean diagonal of the inputs' covariance."""
@@ -42,25 +53,33 @@ def refit(student: nn.Module, statistics: Statistics, keeps: Mapping[str, Keep])
         if isinstance(module, LAYERS) and source in statistics.rows:
             keep = keeps.get(source, Keep()).outputs
             handles.append(module.register_forward_pre_hook(_refit_hook(statistics.rows[source], keep)))
+    inputs = statistics.inputs
+    if statistics.channels_last:
+        inputs = channels_last(inputs)
+        student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        outputs: Tensor = student(*statistics.inputs)
+        outputs: Tensor = student(*inputs)
     finally:
         for handle in handles:
             handle.remove()
-    return outputs
+        if statistics.channels_last:
+            student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return outputs.contiguous()
 
 
 def _refit_hook(rows: LayerRows, keep: object) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, LAYERS)
-        wanted = rows.outputs if keep is None else rows.outputs[:, torch.as_tensor(keep)]
-        solve_layer(layer, input_rows(layer, args[0], rows.samples, rows.positions), wanted)
+        own = rows.on_grid_of(output_size(layer, args[0]))
+        wanted = own.outputs if keep is None else own.outputs[:, torch.as_tensor(keep)]
+        seen = input_rows(layer, args[0], own.samples, own.positions, kernel_first=True)
+        solve_layer(layer, seen, wanted, kernel_first=True)
 
     return hook
 
 
 @torch.no_grad()
-def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor) -> None:
+def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor, *, kernel_first: bool = False) -> None:
     """Sets the layer's weights to the ridge solution of inputs @ weight.T + bias = wanted.
 
     The ridge pulls towards the weights the layer has. A layer without a bias is fitted without one.
@@ -69,9 +88,11 @@ def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor) -> None:
         layer: changed in place.
         inputs: (n_rows, n_features), see `input_rows`.
         wanted: (n_rows, n_outputs).
+        kernel_first: the order of the inputs' features, see `input_rows`.
     """
     groups = n_groups(layer)
-    weight = layer.weight.flatten(1).view(groups, -1, layer.weight[0].numel())  # (g, o, f)
+    matrix = matrix_of(layer) if kernel_first else layer.weight.flatten(1)
+    weight = matrix.view(groups, -1, matrix.shape[1])  # (g, o, f)
     x = inputs.view(len(inputs), groups, -1).transpose(0, 1)  # (g, n, f)
     y = wanted.reshape(len(wanted), groups, -1).transpose(0, 1)  # (g, n, o)
     if layer.bias is not None:
@@ -90,7 +111,10 @@ def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor) -> None:
     solved = weight + torch.cholesky_solve(cross, factor).transpose(1, 2)
     if not bool(torch.isfinite(solved).all()):
         return
-    layer.weight.copy_(solved.reshape(layer.weight.shape))
+    if kernel_first:
+        set_matrix(layer, solved.flatten(0, 1))
+    else:
+        layer.weight.copy_(solved.reshape(layer.weight.shape))
     if layer.bias is not None:
         layer.bias.copy_((y_mean - x_mean @ solved.transpose(1, 2)).flatten())
 

@@ -17,10 +17,11 @@ from search_spaces.precision import Precision
 from search_spaces.recipe import Choice, Kind, Recipe, Site
 from search_spaces.removal import consumers_of, removal_order
 from search_spaces.repair import refit
+from search_spaces.resolution import Resolution
 from search_spaces.statistics import Layer, Statistics, collect, n_groups
 from search_spaces.transform import Student, Transform
 
-ORDER: tuple[Kind, ...] = ("depth", "channels", "factorize", "precision")
+ORDER: tuple[Kind, ...] = ("depth", "resolution", "channels", "factorize", "precision")
 """In which the transforms are applied: what is dropped is not cut, what is cut is factorised as it stands."""
 
 
@@ -34,6 +35,7 @@ class SearchSpace:
         transforms: in `ORDER`.
         unprunable: groups that are left alone, and why.
         blocked: site name to problem; recipes may not name these sites.
+        grams: layer path to Gram matrix of its inputs, (n_conv_groups, n_features, n_features).
     """
 
     teacher: nn.Module
@@ -41,6 +43,7 @@ class SearchSpace:
     transforms: Mapping[Kind, Transform]
     unprunable: tuple[Unprunable, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
+    grams: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def from_teacher(
@@ -76,13 +79,14 @@ class SearchSpace:
         channels = _channels(teacher, groups, grams, unprunable, orders or {})
         transforms: dict[Kind, Transform] = {
             "depth": Depth(tuple(residual_blocks(teacher, example))),
+            "resolution": Resolution.of(teacher, example),
             "channels": channels,
             "factorize": Factorize.of(teacher),
             "precision": Precision(precisions),
         }
         offered = {kind: transforms[kind] for kind in ORDER if kind in kinds}
         space = cls(teacher, statistics, offered, tuple(unprunable))
-        return cls(teacher, statistics, offered, tuple(unprunable), space._failing_sites(example))
+        return replace(space, blocked=space._failing_sites(example), grams=grams)
 
     @classmethod
     def skeleton(cls, teacher: nn.Module, example: tuple[Tensor, ...]) -> "SearchSpace":
@@ -167,22 +171,35 @@ class SearchSpace:
         return recipe
 
     def _failing_sites(self, example: tuple[Tensor, ...]) -> dict[str, str]:
-        """Sites whose last choice alone gives a network that does not run, or whose output has another shape."""
+        """Sites whose last choice alone gives a network that does not run, or whose output has another shape.
+
+        Sites of one kind are tried together first, as a rule nothing fails.
+        """
         failing: dict[str, str] = {}
-        shape = self.statistics.outputs.shape[1:]
-        for site in self.sites.values():
-            if site.kind == "precision":
+        for kind in self.transforms:
+            sites = [site for site in self.sites.values() if site.kind == kind and kind != "precision"]
+            together = Recipe()
+            for site in sites:
+                together = together.replace(site, site.choices[-1])
+            if not together or self._problem(together, example) is None:
                 continue
-            student = self.build(Recipe().replace(site, site.choices[-1]), repair=False)
-            try:
-                with torch.no_grad():
-                    output = student.module(*example)
-            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-                failing[site.name] = first_line(error)
-                continue
-            if output.shape[1:] != shape:
-                failing[site.name] = f"the output's shape becomes {tuple(output.shape[1:])}"
+            for site in sites:
+                problem = self._problem(Recipe().replace(site, site.choices[-1]), example)
+                if problem is not None:
+                    failing[site.name] = problem
         return failing
+
+    @torch.no_grad()
+    def _problem(self, recipe: Recipe, example: tuple[Tensor, ...]) -> str | None:
+        """Why the recipe's student does not run, or what has become of its output's shape."""
+        student = self.build(recipe, repair=False)
+        try:
+            output = student.module(*example)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+            return first_line(error)
+        if output.shape[1:] != self.statistics.outputs.shape[1:]:
+            return f"the output's shape becomes {tuple(output.shape[1:])}"
+        return None
 
 
 def _channels(

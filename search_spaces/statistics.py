@@ -4,6 +4,7 @@ A row is one output position of one calibration sample: the patch of inputs that
 teacher's layer answers. Gathering rows at drawn positions costs a fraction of unfolding everything.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from search_spaces.sharing import shares_weights
 Layer = nn.Conv1d | nn.Conv2d | nn.Linear
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 MAX_ROWS = 6144
+MIN_ROWS = 2048
 ROWS_PER_FEATURE = 6
 
 
@@ -29,11 +31,27 @@ class LayerRows:
         samples: (n_rows,) calibration sample of each row.
         positions: (n_rows,) flat output position of each row.
         outputs: (n_rows, n_outputs) float32, the teacher's answers.
+        size: rows and columns of the output positions.
     """
 
     samples: Tensor
     positions: Tensor
     outputs: Tensor
+    size: tuple[int, int]
+
+    def on_grid_of(self, size: tuple[int, int]) -> "LayerRows":
+        """The rows at the positions that a coarser grid has, renumbered for it; all of them where it is no coarser.
+
+        Args:
+            size: rows and columns of a layer whose image was halved earlier.
+        """
+        step = -(-self.size[0] // max(size[0], 1))
+        if step <= 1:
+            return self
+        row, column = self.positions // self.size[1], self.positions % self.size[1]
+        kept = (row % step == 0) & (column % step == 0)
+        coarse = row[kept] // step * size[1] + column[kept] // step
+        return LayerRows(self.samples[kept], coarse, self.outputs[kept], size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +62,14 @@ class Statistics:
         inputs: one tensor for each input of the network, (n_samples, ...).
         outputs: (n_samples, ...) of the network.
         rows: by layer path; a layer that runs more than once in a forward pass, or shares its weights, has none.
+        channels_last: whether the network also runs with its images' channels side by side in memory, which is how
+            rows are gathered fastest; a `view` in its `forward` can forbid it.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: Tensor
     rows: Mapping[str, LayerRows]
+    channels_last: bool = False
 
 
 @torch.no_grad()
@@ -93,16 +114,56 @@ def collect(
     finally:
         for handle in handles:
             handle.remove()
-    return Statistics(inputs, outputs, rows)
+    return Statistics(inputs, outputs, rows, _runs_channels_last(teacher, inputs))
+
+
+def channels_last(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The same inputs, images with their channels side by side in memory."""
+    return tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in inputs)
+
+
+def _runs_channels_last(teacher: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
+    if not any(tensor.ndim == 4 for tensor in inputs):
+        return False
+    some = tuple(tensor[:2] for tensor in inputs)
+    wanted, other = teacher(*some), copy.deepcopy(teacher).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        got: Tensor = other(*channels_last(some))
+    except RuntimeError:
+        return False
+    return got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
 
 
 def _draw(layer: Layer, output: Tensor, generator: torch.Generator, max_rows: int) -> LayerRows:
     flat = _positions_last(layer, output)  # (n_samples, n_positions, n_outputs)
     n_samples, n_positions, _ = flat.shape
-    n_wanted = min(n_samples * n_positions, max_rows, max(2048, ROWS_PER_FEATURE * layer.weight[0].numel()))
+    n_wanted = min(n_samples * n_positions, max_rows, n_rows_for(layer))
     drawn = torch.randperm(n_samples * n_positions, generator=generator)[:n_wanted]
     samples, positions = drawn // n_positions, drawn % n_positions
-    return LayerRows(samples, positions, flat[samples, positions].clone())
+    rows = flat[samples, positions].clone()
+    size = (
+        (output.shape[2], output.shape[3])
+        if output.ndim == 4 and not isinstance(layer, nn.Linear)
+        else (1, n_positions)
+    )
+    return LayerRows(samples, positions, rows, size)
+
+
+def output_size(layer: Layer, inputs: Tensor) -> tuple[int, int]:
+    """Rows and columns of what a layer answers; (1, n_positions) where it sees no image."""
+    if isinstance(layer, nn.Linear):
+        return 1, inputs[0].numel() // inputs.shape[-1]
+    sizes = []
+    for axis, kernel in enumerate(layer.kernel_size):
+        padding = layer._reversed_padding_repeated_twice[-2 * axis - 2 :][:2]
+        room = inputs.shape[2 + axis] + sum(padding) - layer.dilation[axis] * (kernel - 1) - 1
+        sizes.append(room // layer.stride[axis] + 1)
+    return (sizes[0], sizes[1]) if len(sizes) == 2 else (1, sizes[0])
+
+
+def n_rows_for(layer: Layer) -> int:
+    """How many rows a layer's weights are worth; a student's layer that sees fewer features needs fewer."""
+    return max(MIN_ROWS, ROWS_PER_FEATURE * layer.weight[0].numel())
 
 
 def _positions_last(layer: Layer, output: Tensor) -> Tensor:
@@ -111,33 +172,61 @@ def _positions_last(layer: Layer, output: Tensor) -> Tensor:
     return output.flatten(2).transpose(1, 2)
 
 
-def input_rows(layer: Layer, inputs: Tensor, samples: Tensor, positions: Tensor) -> Tensor:
+def input_rows(
+    layer: Layer, inputs: Tensor, samples: Tensor, positions: Tensor, *, kernel_first: bool = False
+) -> Tensor:
     """Patches that a layer sees at drawn output positions.
 
     Args:
         layer: convolution or linear layer.
         inputs: (n_samples, channels, ...) or, for a linear layer, (n_samples, ..., features).
         samples, positions: (n_rows,).
+        kernel_first: let a group's channels lie side by side for each tap of the kernel, which spares a transposition.
 
     Returns:
-        (n_rows, channels * kernel) in the order of `weight.flatten(1)`; a grouped convolution's groups lie one after
-        the other.
+        (n_rows, channels * kernel) in the order of `weight.flatten(1)`, or with `kernel_first` of `matrix_of`; a
+        grouped convolution's groups lie one after the other.
     """
     if isinstance(layer, nn.Linear):
         return inputs.reshape(len(inputs), -1, inputs.shape[-1])[samples, positions]
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    padded = functional.pad(inputs, layer._reversed_padding_repeated_twice, mode)
     kernel, stride, dilation = list(layer.kernel_size), list(layer.stride), list(layer.dilation)
+    padded = _padded(layer, inputs)
     if isinstance(layer, nn.Conv1d):
         padded = padded[:, :, None]
         kernel, stride, dilation = [1, *kernel], [1, *stride], [1, *dilation]
-    n_columns = (padded.shape[3] - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
-    top = (positions // n_columns * stride[0])[:, None, None]
-    left = (positions % n_columns * stride[1])[:, None, None]
-    down = (torch.arange(kernel[0]) * dilation[0])[None, :, None]
-    right = (torch.arange(kernel[1]) * dilation[1])[None, None, :]
-    patches = padded.permute(0, 2, 3, 1)[samples[:, None, None], top + down, left + right]  # (rows, kh, kw, channels)
-    return patches.permute(0, 3, 1, 2).reshape(len(samples), -1)
+    _, n_channels, height, width = padded.shape
+    n_columns = (width - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    first = (
+        samples * (height * width) + positions // n_columns * (stride[0] * width) + positions % n_columns * stride[1]
+    )
+    down, right = torch.arange(kernel[0]) * (dilation[0] * width), torch.arange(kernel[1]) * dilation[1]
+    taps = (down[:, None] + right).flatten()
+    pixels = padded.permute(0, 2, 3, 1).reshape(-1, n_channels)
+    patches = pixels.index_select(0, (first[:, None] + taps).flatten())
+    patches = patches.view(len(samples), len(taps), layer.groups, -1)  # (rows, taps, groups, channels of one)
+    axes = (0, 2, 1, 3) if kernel_first else (0, 2, 3, 1)
+    return patches.permute(axes).reshape(len(samples), -1)
+
+
+def _padded(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
+    pads = layer._reversed_padding_repeated_twice
+    if not any(pads):
+        return inputs
+    if layer.padding_mode != "zeros":
+        return functional.pad(inputs, pads, layer.padding_mode)
+    # Padding that keeps channels side by side where they are so; functional.pad does not.
+    return functional.pad(inputs.movedim(1, -1), [0, 0, *pads]).movedim(-1, 1)
+
+
+def matrix_of(layer: Layer) -> Tensor:
+    """The layer's weight as a matrix (n_outputs, n_features), its features in the order of `kernel_first`."""
+    return layer.weight.movedim(1, -1).flatten(1)
+
+
+def set_matrix(layer: Layer, matrix: Tensor) -> None:
+    """Copies a matrix like `matrix_of`'s into the layer's weight."""
+    kernel = layer.weight.shape[2:]
+    layer.weight.copy_(matrix.reshape(len(matrix), *kernel, -1).movedim(-1, 1))
 
 
 def n_groups(layer: nn.Module) -> int:

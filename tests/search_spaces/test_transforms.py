@@ -27,9 +27,9 @@ def test_the_contract_is_not_empty(name: str) -> None:
     expected = {
         "resnet": {"depth", "channels", "factorize", "precision"},
         "densenet": {"channels", "factorize", "precision"},
-        "mobilenet": {"depth", "channels", "factorize", "precision"},
-        "grouped": {"channels", "factorize", "precision"},
-        "flattened": {"channels", "factorize", "precision"},
+        "mobilenet": {"depth", "resolution", "channels", "factorize", "precision"},
+        "grouped": {"resolution", "channels", "factorize", "precision"},
+        "flattened": {"resolution", "channels", "factorize", "precision"},
         "conv1d": {"channels", "precision"},
         "two_inputs": {"channels", "factorize", "precision"},
         "channel_norm": {"channels", "factorize", "precision"},

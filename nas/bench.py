@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from latency_models.artifact import Artifact
 from latency_models.backend import Feed
@@ -48,9 +48,16 @@ class Line:
     n_kept: int = 0
 
     def percentile_s(self, share: float) -> float | None:
-        """Seconds that this share of all single samples stay below; None where there are none."""
-        samples = [one for visit in self.latency.visits for one in visit.candidate_s] if self.latency else []
-        return float(np.quantile(samples, share)) if samples else None
+        """Seconds that this share of all single samples stay below; None where there are none.
+
+        Samples are scaled by the anchor's pace in their visit, as the median is, so that percentiles of visits from a
+        time when the machine was faster or slower stand beside it in order.
+        """
+        if self.latency is None or not self.latency.visits:
+            return None
+        anchor_s = self.latency.median_s / self.latency.ratio
+        scaled = [np.asarray(one.candidate_s) / np.median(one.anchor_s) for one in self.latency.visits]
+        return anchor_s * float(np.quantile(np.concatenate(scaled), share))
 
 
 @dataclass(frozen=True)
@@ -65,10 +72,15 @@ class Benchmark:
     anchor: Path
     lines: tuple[Line, ...]
 
-    def __rich__(self) -> RenderableType:
+    @property
+    def found(self) -> bool:
+        """Whether any line has a latency."""
+        return any(line.latency is not None for line in self.lines)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from nas.bench_table import shown
 
-        return shown(self)
+        yield shown(self, options.max_width)
 
 
 def bench(
@@ -85,7 +97,8 @@ def bench(
         cache: file for the visits; by default in the user's cache folder.
 
     Raises:
-        UserError: no file is given, one is given twice, is missing or no network, or their inputs differ.
+        UserError: no file is given, a file or target is given twice, a file is missing or no network, or their inputs
+            differ.
         LatencyError: the cache is damaged.
     """
     if not files:
@@ -93,6 +106,9 @@ def bench(
     twice = [file for n, file in enumerate(files) if file in files[:n]]
     if twice:
         raise UserError(f"{twice[0]} is named twice.", "Name each file once.")
+    again = [target.label for n, target in enumerate(targets) if target in targets[:n]]
+    if again:
+        raise UserError(f"The target {again[0]} is named twice.", "Name each target once.")
     networks = [read_network(file) for file in files]
     feed = any_feed(shared_inputs(networks), SEED)
     path = cache or user_folder() / VISITS_FILE
@@ -110,7 +126,7 @@ def _on_target(
     try:
         model = open_model(target, anchor, feed, SEED, PLAN)
     except LatencyError as error:
-        return [Line(artifact, target, None, error.problem) for artifact in artifacts]
+        return [Line(artifact, target, None, str(error)) for artifact in artifacts]
     with closing(model):
         if isinstance(model, Estimated):
             return [_estimated(model, artifact) for artifact in artifacts]
@@ -118,7 +134,7 @@ def _on_target(
         try:
             environment = {} if reason else model.environment()
         except LatencyError as error:
-            reason = error.problem
+            reason = str(error)
         if reason:
             refusal = f"{anchor.path.name}, the anchor, cannot be timed there: {reason}"
             return [Line(artifact, target, None, refusal) for artifact in artifacts]

@@ -12,16 +12,18 @@ from rich.text import Text
 from nas.bench import N_VISITS, Benchmark, Line
 from nas.words import about, estimate
 
-WIDTH = 100
+WIDTH, ROOMY = 100, 90
+"""Characters that are used at most, and from which on columns stand two apart."""
 FILE_WIDTH = 25
 NOTHING = "—"
 
 
-def shown(found: Benchmark) -> RenderableType:
-    """The table, then why a target refuses, and what the columns mean."""
-    view = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    view.add_column("file", overflow="fold", max_width=FILE_WIDTH)
-    for name in ("KiB", "p50", "p90", "p99", "95 % of p50", "ratio", "95 % of ratio"):
+def shown(found: Benchmark, width: int = WIDTH) -> RenderableType:
+    """The table, then why a target refuses, and what the columns mean; closer together where the terminal is narrow."""
+    gap = 2 if width >= ROOMY else 1
+    view = Table(header_style="bold", box=None, pad_edge=False, padding=(0, gap, 0, 0))
+    view.add_column("file", overflow="fold")
+    for name in ("KiB", "p50", "p90", "p99", "95 % of p50", "ratio", "its 95 %"):
         view.add_column(name, justify="right", no_wrap=True)
     names = short_names([line.artifact.path for line in found.lines])
     reasons: dict[str, str] = {}
@@ -35,13 +37,21 @@ def shown(found: Benchmark) -> RenderableType:
         mark = ""
         if line.refusal:
             mark = reasons.setdefault(line.refusal, f"[{len(reasons) + 1}]")
-        view.add_row(*_cells(line, names[line.artifact.path], mark))
+        view.add_row(*_cells(line, names[line.artifact.path], mark, line.artifact.path == found.anchor))
     notes = [f"{NOTHING} {mark} {_sentence(reason)}" for reason, mark in reasons.items()]
-    notes.append(
-        f"Times in milliseconds of one inference. ratio: to {found.anchor.name}, the anchor, timed in turn with it."
-    )
-    notes += _origins(found.lines)
+    notes += _columns(found) + _origins(found.lines) if found.found else []
     return Constrain(Group(view, Text(), Text("\n".join(notes), style="dim")), WIDTH)
+
+
+def _columns(found: Benchmark) -> list[str]:
+    """What the columns mean, as far as there is something in them."""
+    notes = ["KiB: of the file. p50: milliseconds of one inference at the median, -1t: on one thread."]
+    ratio = f"ratio: time as a multiple of that of the anchor, {found.anchor.name}"
+    if any(line.latency is not None and line.latency.visits for line in found.lines):
+        notes.append(f"{ratio}, timed in turn with it; its own, against itself, shows the noise.")
+    else:
+        notes.append(f"{ratio}.")
+    return notes
 
 
 def short_names(paths: Sequence[Path]) -> dict[Path, str]:
@@ -54,21 +64,22 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: name if len(name) <= FILE_WIDTH else f"…{name[1 - FILE_WIDTH :]}" for path, name in names.items()}
 
 
-def _cells(line: Line, name: str, mark: str) -> tuple[str, ...]:
+def _cells(line: Line, name: str, mark: str, is_anchor: bool) -> tuple[str, ...]:
     size = f"{line.artifact.size_bytes / 1024:.0f}"
     latency = line.latency
     if latency is None:
         return (name, size, f"{NOTHING} {mark}", *[NOTHING] * 5)
     source = latency.source
+    certain = is_anchor and source == "predicted"  # to itself, by definition
     return (
         name,
         size,
         about(_ms(latency.median_s), source),
         _ms(line.percentile_s(0.9)),
         _ms(line.percentile_s(0.99)),
-        f"{_ms(latency.low_s)} to {_ms(latency.high_s)}",
-        about(f"{latency.ratio:.3f}", source),
-        f"{latency.ratio_low:.3f} to {latency.ratio_high:.3f}",
+        f"{_ms(latency.low_s)}-{_ms(latency.high_s)}",
+        "1" if certain else about(f"{latency.ratio:.3f}", source),
+        NOTHING if certain else f"{latency.ratio_low:.3f}-{latency.ratio_high:.3f}",
     )
 
 
@@ -79,8 +90,11 @@ def _origins(lines: Sequence[Line]) -> list[str]:
     notes += [f"~ {label} is an {estimate(error)}." for label, error in errors.items()]
     if any(line.latency is not None and line.latency.visits for line in lines):
         kept = sum(line.n_kept > 0 for line in lines)
-        again = f" {kept} of {len(lines)} lines rest on visits kept from an earlier call; --fresh measures again."
-        notes.append(f"Measured in {N_VISITS} visits a line.{again if kept else ''}")
+        again = (
+            f" {kept} of {len(lines)} lines rest on visits kept from an earlier call (--fresh measures again), perhaps "
+            f"at another pace of the machine: go by the ratios."
+        )
+        notes.append(f"Measured in {N_VISITS} visits a line, in turn with the others.{again if kept else ''}")
     return notes
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latency_models.errors import LatencyError
-from nas.errors import UserError
+from nas.errors import BAD_INPUT, UserError
 
 if TYPE_CHECKING:
     from nas.run import Run
@@ -94,10 +94,12 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="time ONNX files beside each other on any targets")
     bench.set_defaults(call=_bench)
-    bench.add_argument("files", nargs="+", type=Path, help="ONNX files; teacher.onnx, or else the first, is the anchor")
-    bench.add_argument("--target", action="append", help="several times for several (default cpu)")
+    bench.add_argument("files", nargs="+", type=Path, help="ONNX files with the same inputs; all are compared with "
+                       "the one that is called teacher.onnx, or else with the first")  # fmt: skip
+    bench.add_argument("--target", action="append", help="where to time them, once for each target (default cpu); see "
+                       "`nas targets`")  # fmt: skip
     bench.add_argument("--n-threads", type=int, help="of one inference (default: the target's own)")
-    bench.add_argument("--fresh", action="store_true", help="measure again what was measured before")
+    bench.add_argument("--fresh", action="store_true", help="measure again what an earlier call measured")
 
     tune = commands.add_parser("tune", help="let MetaSchedule look for faster TVM kernels; what is found is reused")
     tune.set_defaults(call=_tune)
@@ -110,10 +112,12 @@ def _parser() -> argparse.ArgumentParser:
 
     why = commands.add_parser("explain", help="kernel by kernel: why a student is, or is not, faster than its teacher")
     why.set_defaults(call=_explain)
-    why.add_argument("run", type=Path, help="a run, or the teacher's ONNX file")
-    why.add_argument("student", help="an id of the run, or the student's ONNX file")
-    why.add_argument("--target", default="cpu", help="where (default cpu)")
-    why.add_argument("--n-threads", type=int, help="of one inference (default: the target's own)")
+    why.add_argument("run", type=Path, help="folder of a run, or the teacher's ONNX file")
+    why.add_argument("student", help="an id of the run or its beginning, or the student's ONNX file")
+    why.add_argument("--target", action="append", help="where to time both, once for each target (default: the run's "
+                     "first that can run the student; cpu for files); see `nas targets`")  # fmt: skip
+    why.add_argument("--n-threads", type=int, help="of one inference (default: the run's, or the target's own)")
+    why.add_argument("--fresh", action="store_true", help="measure the machine's ceilings again (the rest always is)")
     return parser
 
 
@@ -177,8 +181,10 @@ def _bench(options: argparse.Namespace) -> int:
     from nas.bench import bench
 
     targets = [resolve(spec, options.n_threads) for spec in options.target or ["cpu"]]
-    _print(bench(options.files, targets, fresh=options.fresh))
-    return 0
+    _say(f"timing on {', '.join(target.label for target in targets)}")
+    found = bench(options.files, targets, fresh=options.fresh)
+    _print(found)
+    return 0 if found.found else BAD_INPUT
 
 
 def _tune(options: argparse.Namespace) -> int:
@@ -193,9 +199,15 @@ def _tune(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     from latency_models.profiles import resolve
-    from nas.explain import explain
+    from nas.explain import default_target, explain
 
-    _print(explain(options.run, options.student, resolve(options.target, options.n_threads)))
+    place, which = options.run, options.student
+    targets = [resolve(spec, options.n_threads) for spec in options.target or ()]
+    for n, target in enumerate(targets or [default_target(place, which, options.n_threads)]):
+        if n:
+            _print("")
+        _say(f"timing kernels on {target.label}")
+        _print(explain(place, which, target, fresh=options.fresh))
     return 0
 
 
@@ -229,6 +241,12 @@ def _print_fronts(run: "Run", target: str | None = None) -> None:
     _print(tables(fronts, run.budget_ratios, run.sites))
     for sentence in in_words(still_away(run.records), run.folder):
         print(sentence)
+
+
+def _say(words: str) -> None:
+    """A sign of life on standard error, where that is a terminal; it does not move, which would disturb the timing."""
+    if sys.stderr.isatty():
+        print(f"{words} ...", file=sys.stderr)
 
 
 def _print(what: object) -> None:

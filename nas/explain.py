@@ -1,5 +1,6 @@
 """`nas explain`: a student's kernels timed on a target beside the teacher's, and why it is, or is not, faster."""
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -7,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from latency_models.cache import user_folder
 from latency_models.ceilings import Ceilings, ceilings
@@ -18,6 +19,8 @@ from latency_models.host import host_processor
 from latency_models.kernel import KernelTime
 from latency_models.latency import Latency
 from latency_models.open import open_model
+from latency_models.precisions import refusal
+from latency_models.profiles import resolve
 from latency_models.target import Target
 from latency_models.timing import Plan
 from nas.errors import UserError
@@ -45,6 +48,7 @@ class Report:
         latency: the student's, end to end, beside the teacher's.
         explanation: kernels, findings and summary.
         ceilings: of this machine, None where the target is another one.
+        spread: how far apart the sums of the student's kernels lie from round to round, as a share of their median.
     """
 
     student: str
@@ -53,14 +57,22 @@ class Report:
     latency: Latency
     explanation: Explanation
     ceilings: Ceilings | None
+    spread: float = 0.0
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from nas.explain_table import shown
 
-        return shown(self)
+        yield shown(self, options.max_width)
 
 
-def explain(place: Path, which: str, target: Target, cache: Path | None = None, n_rounds: int = N_ROUNDS) -> Report:
+def explain(
+    place: Path,
+    which: str,
+    target: Target,
+    cache: Path | None = None,
+    n_rounds: int = N_ROUNDS,
+    fresh: bool = False,
+) -> Report:
     """Times and compares.
 
     The inputs are random numbers in the shapes that the ONNX files declare, batch 1: which numbers they are does not
@@ -73,6 +85,7 @@ def explain(place: Path, which: str, target: Target, cache: Path | None = None, 
         target: what the times hold for.
         cache: folder for the machine's ceilings; by default the user's.
         n_rounds: visits and profiles of both networks in turn; an estimate needs one.
+        fresh: measure the machine's ceilings again; all else always is.
 
     Raises:
         UserError: no such run, id or file; no ONNX networks; their inputs differ.
@@ -95,9 +108,35 @@ def explain(place: Path, which: str, target: Target, cache: Path | None = None, 
         Profile(merged(theirs), latency.median_s / latency.ratio),
     ]
     here = target.access == "local" and target.device == "cpu"
-    found = ceilings(cache or user_folder(), target.n_threads) if here else None
+    found = ceilings(cache or user_folder(), target.n_threads, fresh) if here else None
     explanation = compare(profiles[0], profiles[1], vector_step(target), found)
-    return Report(student_name, teacher_name, target, latency, explanation, found)
+    return Report(student_name, teacher_name, target, latency, explanation, found, spread(mine))
+
+
+def default_target(place: Path, which: str, n_threads: int | None = None) -> Target:
+    """Where to explain unless the user says: the run's first target that computes in the student's precision.
+
+    Args:
+        place, which: as for `explain`; without a run it is this machine's processor.
+        n_threads: of one inference; by default the run's, or the target's own.
+
+    Raises:
+        UserError: no such run or id.
+    """
+    if not place.is_dir():
+        return resolve("cpu", n_threads)
+    from nas.run import Run  # loads torch
+
+    run = Run.open(place)
+    precision = read_network(run.artifact_file(record_of(run, which))).artifact.precision
+    targets = [resolve(spec, n_threads or run.settings.n_threads or None) for spec in run.settings.target]
+    return next((one for one in targets if refusal(one, precision) is None), targets[0])
+
+
+def spread(rounds: Sequence[Sequence[KernelTime]]) -> float:
+    """How far apart the rounds' sums lie, as a share of their median."""
+    sums = [math.fsum(kernel.seconds for kernel in one) for one in rounds]
+    return (max(sums) - min(sums)) / median(sums) if median(sums) else 0.0
 
 
 def merged(rounds: Sequence[Sequence[KernelTime]]) -> tuple[KernelTime, ...]:
@@ -128,7 +167,8 @@ def _named(place: Path, which: str) -> tuple[Path, Path, str, str]:
         remedy = "Name a folder in results/, or the teacher's ONNX file."
         raise UserError(f"There is no run and no file {place}.", remedy)
     student, teacher = (place, Path(which)) if Path(which).name == TEACHER else (Path(which), place)
-    return student, teacher, str(student), str(teacher)
+    names = (str(student), str(teacher)) if student.name == teacher.name else (student.name, teacher.name)
+    return student, teacher, *names
 
 
 def record_of(run: "Run", which: str) -> "Record":
@@ -148,4 +188,5 @@ def record_of(run: "Run", which: str) -> "Record":
     if exact:
         raise UserError(f"{which} has no artifact: {exact[0].failure}.", "Choose a student that was timed.")
     some = ", ".join([record.id for record in run.records if record.artifact and record.recipe][:3]) or "none"
-    raise UserError(f"{run.folder} has no student {which}.", f"Some of its students: {some}; `nas front` shows more.")
+    remedy = f"Some of its students: {some}; `nas front {run.folder}` shows the best."
+    raise UserError(f"{run.folder} has no student {which}.", remedy)

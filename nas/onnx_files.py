@@ -47,8 +47,10 @@ def read_network(path: Path) -> Network:
     """What lies at a path.
 
     Raises:
-        UserError: there is no such file, it is no ONNX network, or an input is no tensor of known rank.
+        UserError: there is no such file, it is a folder or no ONNX network, or an input is no tensor of known rank.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder.", "Name ONNX files; those of a run are in its folder artifacts/.")
     if not path.is_file():
         raise UserError(f"There is no file {path}.", "Check the path.")
     try:

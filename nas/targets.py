@@ -1,6 +1,6 @@
 """What `nas targets` shows: every target that ships, whether it can be used here, and what it takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,11 +15,18 @@ from latency_models.precisions import PRECISIONS, refusal
 from latency_models.profiles import ESTIMATE, RPC, load_profile, shipped
 from latency_models.target import Target
 
-State = Literal["ready", "with a board", "no"]
+State = Literal["ready", "board", "no"]
 WIDTH = 100
 HOST = "HOST"
 MANY = 3
 """More targets than this are counted where they share a reason, as the table shows which they are."""
+COLUMNS = ("--target", "here now", "computes in", "error", "what it is")
+GROUPS = {
+    "local": "On this machine, measured:",
+    "rpc": f"On a board that runs TVM's RPC server at {HOST} (HOST:PORT where the port is not 9090), measured:",
+    "estimate": "Without a board, estimated:",
+}
+"""How targets are reached, in words; what runs here first."""
 TVM = Missing(
     "the packages apache-tvm and apache-tvm-ffi",
     "pip install apache-tvm==0.27.0.post1 apache-tvm-ffi==0.1.14.post1",
@@ -45,15 +52,13 @@ class Row:
     @property
     def state(self) -> State:
         """Whether it can be used here now. A board is not asked whether it is there."""
-        return "no" if self.missing else "with a board" if self.target.access == "rpc" else "ready"
+        return "no" if self.missing else "board" if self.target.access == "rpc" else "ready"
 
     @property
-    def latency(self) -> str:
-        """Where its latencies come from, and how wrong they are known to be."""
-        if self.target.access != "estimate":
-            return "measured"
-        error = self.target.known_error
-        return "estimated" if error is None else f"estimated, error {100 * error:.0f} %"
+    def error(self) -> str:
+        """How wrong its latencies are known to be; "" where a clock takes them."""
+        error = self.target.known_error if self.target.access == "estimate" else None
+        return "" if error is None else f"{100 * error:.0f} %"
 
 
 def rows() -> list[Row]:
@@ -62,7 +67,7 @@ def rows() -> list[Row]:
         Row(spec, target, tuple(missing(target)))
         for spec, target in (pair for name in shipped() for pair in _ways(name))
     ]
-    access = ("local", "rpc", "estimate")
+    access = tuple(GROUPS)
     return sorted(
         found,
         key=lambda row: (
@@ -97,22 +102,35 @@ def targets_table() -> RenderableType:
         entry: number
         for number, entry in enumerate(dict.fromkeys(entry for row in shown for entry in row.missing), start=1)
     }
-    view = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("--target", "here now", "computes in", "latency", "what it is"):
-        view.add_column(name, no_wrap=name in ("--target", "here now"))
-    for row in shown:
-        marks = "".join(f" [{numbers[entry]}]" for entry in row.missing)
-        style = {"ready": "green", "with a board": "yellow", "no": "red"}[row.state]
-        view.add_row(
-            Text(row.spec),
-            Text(f"{row.state}{marks}", style=style),
-            ", ".join(row.target.precisions),
-            row.latency,
-            row.target.about,
-        )
+    cells = {row.spec: _cells(row, numbers) for row in shown}
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *cells.values(), strict=True)]
+    parts: list[RenderableType] = [
+        Text("What to write after --target of nas search, bench, explain and tune:"),
+        Text(),
+        _grid([COLUMNS], widths, "bold"),
+    ]
+    for access, title in GROUPS.items():
+        some = [row for row in shown if row.target.access == access]
+        parts += [Text(title, style="dim"), _grid([cells[row.spec] for row in some], widths)]
     lines = [Text(f"[{number}] missing: {entry.what}. {_remedy(entry)}") for entry, number in numbers.items()]
-    title = Text("What to write after --target of nas search, nas bench and nas explain:")
-    return Constrain(Group(title, Text(), view, Text(), *lines, *([Text()] if lines else []), *_notes(shown)), WIDTH)
+    return Constrain(Group(*parts, Text(), *lines, *([Text()] if lines else []), *_notes(shown)), WIDTH)
+
+
+def _cells(row: Row, numbers: Mapping[Missing, int]) -> tuple[str, ...]:
+    marks = f" [{','.join(str(numbers[entry]) for entry in row.missing)}]" if row.missing else ""
+    return row.spec, f"{row.state}{marks}", ", ".join(row.target.precisions), row.error, row.target.about
+
+
+def _grid(lines: Iterable[Sequence[str]], widths: Sequence[int], style: str = "") -> Table:
+    """Lines below each other; only the last column gives way where the terminal is narrow."""
+    colours = {"ready": "green", "board": "yellow", "no": "red"}
+    view = Table.grid(padding=(0, 2, 0, 0))
+    for width in widths[:-1]:
+        view.add_column(no_wrap=True, width=width)
+    view.add_column()
+    for spec, state, *others in lines:
+        view.add_row(Text(spec), Text(state, style=colours.get(state.partition(" ")[0], "")), *others, style=style)
+    return view
 
 
 def _ways(name: str) -> list[tuple[str, Target]]:
@@ -134,7 +152,7 @@ def _remedy(entry: Missing) -> str:
     return f"Get it: {entry.remedy}" if is_command else entry.remedy
 
 
-def _notes(shown: Iterable[Row]) -> list[Text]:
+def _notes(shown: Sequence[Row]) -> list[Text]:
     """Why precisions are left out, and how to go on."""
     without: dict[tuple[str, str], list[str]] = {}
     for row in shown:
@@ -142,14 +160,20 @@ def _notes(shown: Iterable[Row]) -> list[Text]:
             reason = refusal(row.target, precision)
             if reason is not None:
                 without.setdefault((precision, reason), []).append(row.spec)
-    notes = [
-        f"No {precision} on {', '.join(specs) if len(specs) <= MANY else f'{len(specs)} of them'}: {reason}."
-        for (precision, reason), specs in without.items()
-    ]
+    notes = [f"No {precision} {_on(specs, shown)}: {reason}." for (precision, reason), specs in without.items()]
     notes += [
-        "measured: by a clock on the device. estimated: from executed instructions and LLVM's model of the core, "
-        "without a board; the error is the median one where a clock could judge the method.",
-        f"with a board: needs one that runs TVM's RPC server at {HOST} (HOST:PORT where the port is not 9090). For a "
-        f"board or core of your own write a profile: {RPC}my-board.yaml, {ESTIMATE}my-board.yaml; see docs/targets.md.",
+        "nvidia-sm..: as tvm-cuda, and refused on a GPU of another architecture.",
+        "board: it is not asked now whether it answers. error: by how much such an estimate's milliseconds were off at "
+        "the median where it could be held against a clock; a student's share of its teacher's is off by less.",
+        f"For a board or core of your own write a profile: {RPC}my-board.yaml, {ESTIMATE}my-board.yaml; see "
+        "docs/targets.md.",
     ]
     return [Text(note, style="dim") for note in notes]
+
+
+def _on(specs: Sequence[str], shown: Sequence[Row]) -> str:
+    """Which targets these are, in few words."""
+    if set(specs) == {row.spec for row in shown if row.target.runtime == "tvm"}:
+        return "with TVM"
+    names = dict.fromkeys(spec.rpartition(":")[2].removesuffix(f"@{HOST}") for spec in specs)
+    return f"on {' or '.join(names)}" if len(names) <= MANY else f"on {len(names)} of them"

@@ -100,7 +100,7 @@ def n_of(items: Sequence[object], noun: str) -> str:
 
 def percent(share: float) -> str:
     """In whole percent, with a digit more below one."""
-    return f"{100 * share:.0f} %" if share >= 0.0095 or share == 0 else f"{100 * share:.1f} %"
+    return f"{100 * share:.0f} %" if share >= 0.0095 or share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def microseconds(seconds: float) -> str:

@@ -38,9 +38,9 @@ def width(compared: Compared) -> list[Finding]:
     flops = sum(mine.n_flops for _, mine, _ in off) / sum(theirs.n_flops for _, _, theirs in off)
     time = seconds / total_s(theirs for _, _, theirs in off)
     words = (
-        f"{n_of(off, 'layer')} with widths between two steps of {step} channels (what a vector register holds) "
-        f"cost about as much as at the next step up: {named}. Their operations are {percent(flops)} of the "
-        f"teacher's, their time {percent(time)}. Multiples of {step} would fit."
+        f"{n_of(off, 'layer')} whose widths lie between two steps of {step} channels (what a vector register holds) "
+        f"and that probably cost as much as at the next step up: {named}. Their operations are {percent(flops)} of "
+        f"the teacher's, their time {percent(time)}. Multiples of {step} would fit."
     )
     clause = f"in {n_of(off, 'layer')} whose width is off the vector step of {step} channels"
     return [Finding("width", _names(off), seconds, words, clause)]
@@ -141,8 +141,8 @@ def efficiency(compared: Compared) -> list[Finding]:
     found.sort(key=lambda one: -one[1].seconds)
     names = listed([f"{name} ({_rate(mine)}, teacher {_rate(theirs)})" for name, mine, theirs in found])
     words = (
-        f"{n_of(found, 'layer')} compute at a lower rate than the teacher's, so less of their time went than of their "
-        f"operations: {names}. Mostly it is that few channels leave little to reuse."
+        f"{n_of(found, 'layer')} at a lower rate than the teacher's, so that less time went than operations: {names}. "
+        f"Mostly it is that few channels leave little to reuse."
     )
     return [
         Finding("efficiency", _names(found), seconds, words, f"in {n_of(found, 'layer')} that run less efficiently")

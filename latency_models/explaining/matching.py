@@ -1,10 +1,16 @@
 """Which kernel of a student stands where which kernel of the teacher stood."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from latency_models.kernel import KernelTime
+
+REACH = 2
+"""Kernels between two that a compiler ran in another order."""
+WINDOW_MARGIN = 2.0
+"""Windows are of different size from this factor on: 3x3 against 1x1 is 9, one fused addition to one input 1.5."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,11 @@ class Profile:
     def between_s(self) -> float:
         """What an inference takes beside its kernels; 0 where they add up to more, as two timings never agree."""
         return max(0.0, self.end_to_end_s - self.kernels_s)
+
+    @property
+    def excess(self) -> float:
+        """By what share of the latency the kernels add up to more than it; below zero where they take less."""
+        return self.kernels_s / self.end_to_end_s - 1
 
     @property
     def whole_s(self) -> float:
@@ -90,7 +101,7 @@ def match(student: Sequence[KernelTime], teacher: Sequence[KernelTime]) -> tuple
         else:
             pairs.append(Pair(None, teacher[j]))
             j += 1
-    return _joined_by_name(pairs)
+    return _joined_beside(_joined_by_name(pairs))
 
 
 def _joined_by_name(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -113,6 +124,21 @@ def _joined_by_name(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     )
 
 
+def _joined_beside(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """The pairs, with left-over neighbours joined that are alike: the compiler may run two branches in either order."""
+    joined = list(pairs)
+    for n, pair in enumerate(joined):
+        mine = pair.student
+        if mine is None or pair.teacher is not None or _module(mine):
+            continue
+        for m in range(max(0, n - REACH), min(len(joined), n + REACH + 1)):
+            theirs = joined[m].teacher
+            if theirs is not None and joined[m].student is None and _likeness(mine, theirs) > 0:
+                joined[n], joined[m] = Pair(mine, theirs), Pair(None, None)
+                break
+    return tuple(pair for pair in joined if pair.student is not None or pair.teacher is not None)
+
+
 def is_part(student: KernelTime, teacher: KernelTime) -> bool:
     """Whether a kernel is one factor of a layer of the teacher that was factorised."""
     return student.operator == teacher.operator and student.name.startswith(f"{teacher.name}.")
@@ -127,14 +153,41 @@ def _likeness(a: KernelTime, b: KernelTime) -> float:
     """0 for kernels that cannot stand for each other."""
     if a.operator != b.operator:
         return 0.0
-    same_place = a.shape[2:] == b.shape[2:]
+    related = _module(a) and (_module(a) == _module(b) or is_part(a, b))
+    if not related and not _same_window(a, b):
+        return 0.0
+    same_place = _n_places(a) == _n_places(b)
     points = 1.0 + 0.5 * same_place + (is_depthwise(a) == is_depthwise(b))
     if a.name == b.name or is_part(a, b):
         # Names without a module are numbered by some exporters, so that a dropped layer shifts them all.
         points += 4.0 if _module(a) or same_place else 0.0
     elif _module(a) and _module(a) == _module(b):
         points += 2.0
+    elif _fused(a) == _fused(b):
+        points += 0.25
     return points
+
+
+def _n_places(kernel: KernelTime) -> int:
+    """Positions of the output: pixels, words; in whatever layout its shape is."""
+    return math.prod(kernel.shape) // kernel.n_out if kernel.n_out else math.prod(kernel.shape[2:])
+
+
+def _same_window(a: KernelTime, b: KernelTime) -> bool:
+    """Whether two convolutions read windows of about one size, e.g. 3x3; true of all else, and where it is unknown."""
+    one, other = (_window(kernel) if kernel.operator == "Conv" else 0.0 for kernel in (a, b))
+    return not one or not other or max(one, other) < WINDOW_MARGIN * min(one, other)
+
+
+def _window(kernel: KernelTime) -> float:
+    """Multiply-accumulates at each position for each pair of channels; what is fused into a kernel adds a little."""
+    n_pairs = kernel.n_in * kernel.n_out // kernel.groups * _n_places(kernel)
+    return kernel.n_flops / 2 / n_pairs if n_pairs else 0.0
+
+
+def _fused(kernel: KernelTime) -> str:
+    """The operators in a kernel's name: a compiler's numbers are others in each network."""
+    return re.sub(r"\d+|_cast\d*|_call\d+", "", kernel.name)
 
 
 def _module(kernel: KernelTime) -> str:

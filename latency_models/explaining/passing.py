@@ -70,11 +70,11 @@ def overhead(compared: Compared) -> list[Finding]:
     seconds = compared.student.between_s
     if compared.share(seconds) < OVERHEAD:
         return []
-    n = len(compared.student.kernels)
+    teacher_s = compared.teacher.between_s
+    beside = f" (teacher: {microseconds(teacher_s)})" if teacher_s else ""
     words = (
-        f"{microseconds(seconds)} of an inference pass between its {n} kernels (teacher: "
-        f"{microseconds(compared.teacher.between_s)}): calling the runtime and starting kernels. Narrower layers do "
-        f"not shorten it; fewer layers may."
+        f"{microseconds(seconds)} of an inference pass between its {n_of(compared.student.kernels, 'kernel')}{beside}: "
+        f"calling the runtime and starting kernels. Narrower layers do not shorten it; fewer layers may."
     )
     return [Finding("overhead", (), seconds, words, "spent between kernels")]
 

@@ -91,6 +91,16 @@ def test_kernels_that_add_up_to_more_than_the_latency_leave_no_time_between_them
     assert "overhead" not in {one.kind for one in explanation.findings}
 
 
+def test_the_teachers_time_between_kernels_is_left_out_where_it_cannot_be_seen() -> None:
+    student = profile(conv("a.conv1", 10, 16, 16), between_us=5)
+    slow = Profile((conv("a.conv1", 30, 32, 32),), 20 * US)
+    (finding,) = found(student, slow, "overhead")
+    assert "1 kernel: calling" in finding.words
+    assert slow.excess == pytest.approx(0.5)
+    (finding,) = found(student, profile(conv("a.conv1", 30, 32, 32), between_us=2), "overhead")
+    assert "1 kernel (teacher: 2.0 µs): calling" in finding.words
+
+
 def test_layers_too_small_to_matter_are_those_the_teacher_hardly_notices() -> None:
     teacher = profile(conv("a.big", 999, 64, 64), conv("a.stem", 5, 16, 32))
     student = profile(conv("a.big", 500, 64, 32), conv("a.stem", 3, 16, 16))
@@ -198,6 +208,27 @@ def test_equal_names_in_another_order_are_joined() -> None:
     assert {(pair.student and pair.student.name, pair.teacher and pair.teacher.name) for pair in pairs} == {
         ("a.conv2", "a.conv2"), ("a.shortcut", "a.shortcut"),
     }  # fmt: skip
+
+
+def fused(name: str, n_in: int, n_out: int, window: int) -> KernelTime:
+    """TVM's kernel of a convolution of 4 x 4 pixels, channels last, with what is fused into it."""
+    n_flops = 2 * 16 * n_out * (n_in * window + 2)
+    return KernelTime(name, "Conv", US, n_flops, 0, n_in, n_out, 1, (1, 4, 4, n_out))
+
+
+def test_kernels_without_layers_in_their_names_are_matched_by_their_windows() -> None:
+    """A shortcut (1x1) that ran before its convolution in the teacher and after it in the student."""
+    teacher = [
+        fused("conv2d2_add2_relu1", 32, 64, 9), fused("conv2d4_add2", 32, 64, 1),
+        fused("conv2d3_add2_add3_relu1", 64, 64, 9), fused("conv2d3_add2_relu1", 64, 64, 9),
+    ]  # fmt: skip
+    student = [
+        fused("conv2d2_add2_relu1", 8, 16, 9), fused("conv2d4_add2", 16, 16, 9),
+        fused("conv2d3_add2_add3_relu1", 8, 16, 1), fused("conv2d4_add2_relu1", 16, 16, 9),
+    ]  # fmt: skip
+    pairs = match(student, teacher)
+    assert [pair.student for pair in pairs] == student
+    assert [pair.teacher for pair in pairs] == [teacher[0], teacher[2], teacher[1], teacher[3]]
 
 
 def test_a_dropped_block_does_not_shift_the_ones_after_it() -> None:

@@ -9,16 +9,20 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import nas.explain as explain_module
 from latency_models import ceilings as ceilings_module
 from latency_models.artifact import Artifact
 from latency_models.ceilings import Ceilings, Level
 from latency_models.errors import LatencyError
 from latency_models.kernel import KernelTime
 from latency_models.target import Processor, Target
+from nas.cli import main
+from nas.config import Settings
 from nas.errors import UserError
-from nas.explain import Report, _named, explain, merged, vector_step
-from nas.explain_table import lines
+from nas.explain import Report, _named, default_target, explain, merged, spread, vector_step
+from nas.explain_table import _times, lines
 from nas.ledger import open_ledger
+from nas.run import Run
 from tests.nas.records import FAILED, MEMBERS, TEACHER
 
 MACHINE = Ceilings(1, {"float32": 1e11, "int8": 4e11}, (Level("L1", 32768, 1e11), Level("memory", 0, 1e10)))
@@ -94,6 +98,65 @@ def test_it_reads_well_within_a_hundred_characters(report: Report) -> None:
     assert "100 GFLOP/s in float32" in text
 
 
+def test_at_eighty_characters_rates_are_left_out_and_nothing_is_cut(report: Report) -> None:
+    shown = lines(report, 80)
+    assert max(map(len, shown)) <= 80
+    table = shown[next(n for n, line in enumerate(shown) if line.startswith("kernel ")) :]
+    assert table[0].split() == ["kernel", "operator", "channels", "µs", "share", "teacher", "ratio", "of", "roof"]
+    assert not any("…" in line for line in table)
+    assert "A terminal of 98 columns also shows" in shown[-1]
+
+
+def doubted(report: Report, student_s: float, teacher_s: float, spread: float = 0.0) -> str:
+    """The report's text where the two latencies are other shares of their kernels."""
+    explanation = report.explanation
+    changed = replace(
+        explanation,
+        student=replace(explanation.student, end_to_end_s=explanation.student.kernels_s * student_s),
+        teacher=replace(explanation.teacher, end_to_end_s=explanation.teacher.kernels_s * teacher_s),
+    )
+    return "\n".join(lines(replace(report, explanation=changed, spread=spread)))
+
+
+def test_kernels_that_add_up_to_more_are_said_of_both_networks(report: Report) -> None:
+    text = doubted(report, 1.1, 0.8)
+    assert "The kernels add up to more than the inference (teacher: 25 %), and shares are of their sum." in text
+    assert "run it again on a quiet" in " ".join(text.split())
+    (gap,) = [line for line in text.splitlines() if line.startswith("(between kernels)")]
+    assert gap.split()[-2:] == ["—", "—"]
+    assert "(student: 100 %)" in doubted(report, 0.5, 1.1)
+    assert "add up to more" not in doubted(report, 1.1, 1.1)
+
+
+def test_to_a_time_that_shows_as_nothing_there_is_no_ratio() -> None:
+    assert _times(2e-6, 4e-6, 0.5) == ("2.0", "50 %", "4.0", "0.50")
+    assert _times(2e-17, 4e-17, 1e-12) == ("0.0", "0 %", "0.0", "—")
+
+
+def test_rounds_that_differ_are_said(report: Report) -> None:
+    assert "differ by 40 % from round to round" in doubted(report, 1.1, 1.1, 0.4)
+    assert "round to round" not in doubted(report, 1.1, 1.1, 0.1)
+    rounds = [[KernelTime("a", "Conv", seconds), KernelTime("b", "Conv", 1.0)] for seconds in (1.0, 3.0, 2.0)]
+    assert spread(rounds) == pytest.approx(2 / 3)
+
+
+def test_where_no_ceiling_is_known_there_is_no_column_for_it(report: Report) -> None:
+    rows = tuple(replace(row, roofline=None, bound="") for row in report.explanation.rows)
+    text = "\n".join(lines(replace(report, explanation=replace(report.explanation, rows=rows))))
+    assert "roof" not in text
+
+
+def test_the_target_is_the_runs_first_that_can_run_the_student(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_target(run / "artifacts" / "teacher.onnx", "x").label == "cpu-1t"
+    settings = Settings(task_or_teacher="digits", latency_budget="40%", target=("tvm-cpu", "cpu"))
+    monkeypatch.setattr(Run, "settings", settings)
+    assert default_target(run, MEMBERS[0].id).name == "tvm-cpu"
+    monkeypatch.setattr(explain_module, "refusal", lambda target, precision: "no" if target.runtime == "tvm" else None)
+    assert default_target(run, MEMBERS[0].id).name == "cpu"
+    with pytest.raises(UserError, match="no student nonsense"):
+        default_target(run, "nonsense")
+
+
 def test_the_start_of_an_id_is_enough(run: Path) -> None:
     assert _named(run, MEMBERS[0].id[:5])[2] == MEMBERS[0].id
 
@@ -101,7 +164,7 @@ def test_the_start_of_an_id_is_enough(run: Path) -> None:
 def test_two_files_are_enough(run: Path, cache: Path) -> None:
     student, teacher = run / "artifacts" / "student.onnx", run / "artifacts" / "teacher.onnx"
     found = explain(student, str(teacher), Target(), cache, 1)  # teacher.onnx is the teacher's, whichever comes first
-    assert (found.student, found.teacher) == (str(student), str(teacher))
+    assert (found.student, found.teacher) == ("student.onnx", "teacher.onnx")
     flops = found.explanation.student.n_flops / found.explanation.teacher.n_flops
     assert 0.26 < flops < 0.28
 
@@ -145,3 +208,15 @@ def test_the_vector_step_is_the_targets() -> None:
     assert vector_step(Target(processor=Processor(vector_bits=128))) == 4
     assert vector_step(Target(device="cuda")) == 0
     assert vector_step(Target()) in (4, 8, 16)
+
+
+def test_every_target_of_a_call_is_explained(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(place: Path, which: str, target: Target, fresh: bool) -> str:
+        return f"{place.name} {which} {target.label} {fresh}"
+
+    monkeypatch.setattr(explain_module, "explain", told)
+    assert main(["explain", str(run), "ab", "--target", "tvm-cpu", "--target", "cpu", "--fresh"]) == 0
+    lines_out = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert lines_out == [f"{run.name} ab tvm-cpu-1t True", f"{run.name} ab cpu-1t True"]

@@ -19,8 +19,8 @@ A72 = Target(
 )  # fmt: skip
 
 
-def printed() -> str:
-    console = Console(file=io.StringIO(), width=100)
+def printed(width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(targets_table())
     file = console.file
     assert isinstance(file, io.StringIO)
@@ -45,20 +45,20 @@ def test_every_row_but_a_boards_can_be_named_as_it_stands() -> None:
 
 def test_onnx_runtime_on_this_processor_is_ready() -> None:
     (row,) = [row for row in rows() if row.spec == "cpu"]
-    assert (row.state, row.latency, row.missing) == ("ready", "measured", ())
+    assert (row.state, row.error, row.missing) == ("ready", "", ())
 
 
 @pytest.mark.parametrize(
-    ("row", "state", "latency"),
+    ("row", "state", "error"),
     [
-        (Row("x", Target(), (Missing("a", "b"),)), "no", "measured"),
-        (Row("x", Target(access="rpc"), ()), "with a board", "measured"),
-        (Row("x", A72, ()), "ready", "estimated, error 9 %"),
-        (Row("x", replace(A72, known_error=None), ()), "ready", "estimated"),
+        (Row("x", Target(), (Missing("a", "b"),)), "no", ""),
+        (Row("x", Target(access="rpc"), ()), "board", ""),
+        (Row("x", A72, ()), "ready", "9 %"),
+        (Row("x", replace(A72, known_error=None), ()), "ready", ""),
     ],
 )
-def test_states(row: Row, state: str, latency: str) -> None:
-    assert (row.state, row.latency) == (state, latency)
+def test_states(row: Row, state: str, error: str) -> None:
+    assert (row.state, row.error) == (state, error)
 
 
 class Ready:
@@ -105,13 +105,38 @@ def test_the_table_says_what_is_missing_and_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(nas.targets, "missing", lacking)
     text = printed()
     lines = text.splitlines()
-    assert lines[0] == "What to write after --target of nas search, nas bench and nas explain:"
-    assert lines[3].split()[:4] == ["cpu", "ready", "float32,", "int8"]
+    assert lines[0] == "What to write after --target of nas search, bench, explain and tune:"
+    assert lines[3].startswith("On this machine, measured:")
+    assert lines[4].split()[:4] == ["cpu", "ready", "float32,", "int8"]
     (cuda,) = [line for line in lines if line.startswith("cuda ")]
-    assert cuda.split()[1:5] == ["no", "[1]", "[2]", "float32,"]
+    assert cuda.split()[1:4] == ["no", "[1,2]", "float32,"]
     assert "[1] missing: a GPU. Buy one." in lines
     assert "[2] missing: a wheel. Get it: pip install wheel" in lines
     assert "No float16 on cpu: ONNX Runtime computes it in float32" in text
+    assert "No int8 with TVM: TVM would compute it in float32" in text
+    assert "No float16 on cortex-a53 or cortex-a72: its cores" in text
+
+
+def test_measured_boards_and_estimates_stand_under_their_own_titles() -> None:
+    lines = printed().splitlines()
+    local, board, estimate = (
+        next(n for n, line in enumerate(lines) if line.startswith(title))
+        for title in ("On this machine, measured", "On a board", "Without a board, estimated")
+    )
+    at = {row.spec: n for row in rows() for n, line in enumerate(lines) if line.startswith(f"{row.spec} ")}
+    for row in rows():
+        between = {"local": (local, board), "rpc": (board, estimate), "estimate": (estimate, len(lines))}
+        first, last = between[row.target.access]
+        assert first < at[row.spec] < last
+
+
+def test_at_80_columns_only_the_last_column_gives_way() -> None:
+    narrow = printed(80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "…" not in narrow
+    for line in printed(100).splitlines():
+        if line.startswith(("estimate:", "cpu ", "nvidia-sm80 ")):
+            assert line[:60] in narrow
 
 
 def test_the_table_is_narrow_and_quick() -> None:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from latency_models.artifact import Artifact
+from latency_models.kernel import KernelTime
 from latency_models.latency import Latency, Visit
 from latency_models.target import Target
 
@@ -25,6 +26,13 @@ class LatencyModel(Protocol):
         Raises:
             DeviceError: the device is out of reach; nothing is known of the artifact.
             LatencyError: the artifact cannot be run on the target: refused, failed to compile, or wrong results.
+        """
+
+    def kernels(self, artifact: Artifact) -> list[KernelTime]:
+        """The time of each kernel of one inference, in order of execution.
+
+        Raises:
+            DeviceError, LatencyError: as for `latency`.
         """
 
     def refusal(self, precision: str) -> str | None:

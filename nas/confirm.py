@@ -1,17 +1,22 @@
 """The last word on the front: each member timed again in spread visits beside the teacher, and scored once on the
 test set, all through the very file that is shipped."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
+import torch
 from safetensors.torch import load_file
 
 from latency_models.timing import median_anchor_s
 from nas.accuracy import ScoredSet, score
+from nas.data import Split
 from nas.evaluate import architecture_of, artifact_of, beat
 from nas.export import parity, save_student
 from nas.front import front_of
 from nas.latencies import Models, everywhere, timed, visits_of
+from nas.pareto import hypervolume
 from nas.record import Record
 from nas.rungs import weights_path
 from nas.workbench import N_PARITY, Workbench
@@ -19,25 +24,33 @@ from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
 
 N_VISITS = 3
+N_LAYERS = 3
+"""Fronts behind one another that are confirmed where there is time."""
 STUDENTS = "students"
 
 
-def finalists(records: Sequence[Record], teacher: Record, n_max: int, labels: Sequence[str] = ()) -> list[Record]:
-    """The fronts of all targets on the validation set; where they are too long, spread over the latencies.
+def finalists(
+    records: Sequence[Record], teacher: Record, n_max: int, labels: Sequence[str] = (), floor: float = -math.inf
+) -> list[Record]:
+    """The fronts of all targets on the validation set; where they are too long, those members that cover most.
+
+    Where they are short, what would be the front without them comes too: one latency of the search is soon off.
 
     Args:
         records: of the run.
         teacher: its record.
         n_max: members in all.
         labels: of the targets; by default the one that `teacher.latency` holds for.
+        floor: accuracy below which a member matters less; by default that of the worst member.
     """
     labels = labels or list(everywhere(teacher))
-    fronts = [_front(records, teacher, label) for label in labels]
+    fronts = [_layers(records, teacher, label, n_max) for label in labels]
     found: dict[str, Record] = {}
     n_each = n_max
+    floor = max(floor, min((_score(record) for front in fronts for record in front), default=0.0) - 1e-3)
     # Fronts share members, so each may have more than its even part.
     while n_each:
-        chosen = {record.id: record for front in fronts for record in _thinned(front, n_each)}
+        chosen = {record.id: record for front in fronts for record in _thinned(front, n_each, floor)}
         if len(chosen) <= n_max or n_each == 1:
             found = chosen
             break
@@ -55,11 +68,37 @@ def _front(records: Sequence[Record], teacher: Record, label: str) -> list[Recor
     return list(front_of(best.values(), teacher.on(label), test=False).members)
 
 
-def _thinned(members: Sequence[Record], n_max: int) -> list[Record]:
+def _layers(records: Sequence[Record], teacher: Record, label: str, n_least: int) -> list[Record]:
+    """The front, and while it has fewer members the front of the rest."""
+    found: list[Record] = []
+    rest = list(records)
+    for _ in range(N_LAYERS):
+        layer = _front(rest, teacher, label)
+        if not layer or (found and len(found) + len(layer) > n_least):
+            break
+        found += layer
+        taken = {record.recipe for record in found}
+        rest = [record for record in rest if record.recipe not in taken]
+    return found
+
+
+def _thinned(members: Sequence[Record], n_max: int, floor: float) -> list[Record]:
+    """Those that cover most together, one after the other (greedy hypervolume subset selection, Guerreiro et al. 2016),
+    down to an accuracy; what lies below that comes last, the most accurate first."""
     if len(members) <= n_max:
         return list(members)
-    step = (len(members) - 1) / max(n_max - 1, 1)
-    return [members[round(index * step)] for index in range(n_max)]
+    chosen: list[Record] = []
+    waiting = sorted(members, key=lambda record: -_score(record))
+    while len(chosen) < n_max:
+        best = max(waiting, key=lambda record: _covered([*chosen, record], floor))
+        chosen.append(best)
+        waiting.remove(best)
+    return chosen
+
+
+def _covered(records: Sequence[Record], floor: float) -> float:
+    points = [(record.latency.ratio, _score(record)) for record in records if record.latency]
+    return hypervolume(np.array(points), 1.0, floor)
 
 
 def _score(record: Record) -> float:
@@ -67,10 +106,15 @@ def _score(record: Record) -> float:
     return record.accuracy
 
 
-def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> None:
+def confirm(bench: Workbench, members: Sequence[Record], teacher: Record, n_test: int) -> None:
     """Times all members in rounds on every target, checks the files, scores them on the test set, writes the records.
 
     Members that have a test score already were confirmed before an interruption and are left as they are.
+
+    Args:
+        bench: of the run.
+        members, teacher: records.
+        n_test: samples of the test set, drawn once a run, where there is no time for all of them.
     """
     waiting = [record for record in (teacher, *members) if record.test_accuracy is None]
     if not waiting:
@@ -85,7 +129,7 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
         for name, artifact in artifacts.items():
             visited[name] = timed(bench.models, artifact, visited[name], visited[name], anchors_s)
             beat(bench)
-    test = ScoredSet.of(bench.task, bench.task.data.test)
+    test = ScoredSet.of(bench.task, _drawn(bench, n_test))
     (bench.run / STUDENTS).mkdir(exist_ok=True)
     for record in visited.values():
         student = student_of(bench, record)
@@ -96,10 +140,20 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record) -> Non
             continue
         save_student(student, record.recipe, bench.example, bench.run / STUDENTS / f"{record.id}.safetensors")
         value = score(bench.task, artifacts[record.id], test, bench.n_threads)
-        environment = {**record.environment, "parity": f"{difference:.3g}"}
+        environment = {**record.environment, "parity": f"{difference:.3g}", "n_test": str(len(test.split))}
         bench.ledger.put(replace(record, test_accuracy=value, environment=environment))
         bench.progress.advance()
         beat(bench)
+
+
+def _drawn(bench: Workbench, n: int) -> Split:
+    test = bench.task.data.test
+    n = int(bench.ledger.get_fact("n_test") or min(n, len(test)))
+    bench.ledger.set_fact("n_test", n)
+    if n == len(test):
+        return test
+    bench.progress.note(f"Time is short: test scores rest on {n} of {len(test)} samples")
+    return test.take(torch.from_numpy(bench.seeded("test").permutation(len(test))[:n]))
 
 
 def _anchors_s(models: Models, records: Iterable[Record]) -> dict[str, float]:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nas.answers import Answers
+from nas.arrange import arranged, channels_last, has_bfloat16
 from nas.data import Split
+from nas.descent import Descent
 from nas.files import write_atomic
 from nas.teacher import Task
 from search_spaces.repair import reestimate_batch_norm
@@ -21,8 +23,13 @@ TEMPERATURE = 4.0
 LABEL_WEIGHT = 0.1
 N_BATCH = 64
 WARM_UP = 0.05
-N_CHECKS = 8
-MAX_CACHED_BYTES = 1 << 30
+N_CHECKS = 4
+SLACK = 0.01
+"""Share of the metric that a check set cannot tell from nothing; the distance to the teacher is far less noisy."""
+CHECK_FROM = 0.6
+"""Share of a training before which its weights are not looked at: the rate is still too high for them to be good."""
+CHECK_SHARE = 0.08
+"""Of the time, at most, goes into looking."""
 CHECKPOINT_S = 15.0
 N_BATCH_NORM = 512
 """Training inputs that batch-norm statistics are taken from at the end."""
@@ -35,17 +42,18 @@ class Lesson:
     Attributes:
         task: loss and metric.
         train: inputs and labels.
-        outputs: (n, ...) the teacher's on `train`, in the same order; None where they would not fit into memory and
-            are made batch by batch.
+        answers: the teacher's outputs on `train`.
         check: part of the validation set, for choosing the best weights.
         check_reference: what the metric compares with on `check`.
+        check_answers: (n, ...) the teacher's outputs on `check`.
     """
 
     task: Task
     train: Split
-    outputs: Tensor | None
+    answers: Answers
     check: Split
     check_reference: Tensor
+    check_answers: Tensor
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ def learning_rate(share_left: float) -> float:
     Args:
         share_left: (0, 1].
     """
-    return 0.01 + 0.04 * (1 - min(max(share_left, 0.0), 1.0))
+    return 0.02 + 0.05 * (1 - min(max(share_left, 0.0), 1.0))
 
 
 def distill(
@@ -110,7 +118,8 @@ def distill(
     report: Callable[[], None] = lambda: None,
     checkpoint: Path | None = None,
 ) -> Training:
-    """Trains in place with SGD on a cosine schedule driven by time, and keeps the best weights seen on the check set.
+    """Trains in place with SGD on a cosine schedule driven by time, and keeps the best weights seen on the check set:
+    those nearest to the teacher, unless the metric says that they are worse than before.
 
     A rate that makes the loss explode is divided by four and the weights start again from the best seen.
 
@@ -125,16 +134,17 @@ def distill(
         checkpoint: file in which an unfinished training saves itself, and from which it goes on.
     """
     start_s, seconds = elapsed_s(), max(seconds, 1e-6)
-    _arrange(student, torch.channels_last).requires_grad_(True)
-    optimizer = _optimizer(student, peak_rate)
-    score = _check(student, lesson)
+    arranged(student, torch.channels_last).requires_grad_(True)
+    optimizer = Descent(student)
+    seen = _check(student, lesson)
     check_s = elapsed_s() - start_s
-    state = _State(score, score, copy.deepcopy(student.state_dict()))
+    state = _State(seen.score, seen.score, seen.loss, copy.deepcopy(student.state_dict()))
     if checkpoint is not None and checkpoint.exists():
         state = _resume(checkpoint, student, optimizer)
     earlier_s = state.spent_s
-    n_checks = max(1, min(N_CHECKS, int(0.15 * seconds / max(check_s, 1e-3))))
-    next_check = 1 + int(n_checks * earlier_s / seconds)
+    n_checks = max(1, min(N_CHECKS, int(CHECK_SHARE * seconds / max(check_s, 1e-3))))
+    looks = [CHECK_FROM + (1 - CHECK_FROM) * index / n_checks for index in range(1, n_checks)]
+    looks = [share for share in looks if share > earlier_s / seconds]
     saved_s = elapsed_s()
     order, position = torch.randperm(len(lesson.train), generator=generator), 0
     student.train()
@@ -142,19 +152,17 @@ def distill(
         if position + N_BATCH > len(order) and position > 0:
             order, position = torch.randperm(len(lesson.train), generator=generator), 0
         chosen, position = order[position : position + N_BATCH], position + N_BATCH
-        for group in optimizer.param_groups:
-            group["lr"] = state.scale * peak_rate * schedule(progress)
-        loss = _step(student, lesson, chosen, optimizer)
+        loss = _step(student, lesson, chosen, optimizer, state.scale * peak_rate * schedule(progress))
         state.n_steps += 1
         state.first_loss = state.first_loss if math.isfinite(state.first_loss) else loss
         if not math.isfinite(loss) or loss > 10 * state.first_loss + 1:
             student.load_state_dict(state.best)
-            optimizer, state.scale = _optimizer(student, peak_rate), state.scale / 4
+            optimizer, state.scale = Descent(student), state.scale / 4
         if state.n_steps % 16 == 0:
             report()
-        if progress >= next_check / n_checks:
+        if looks and progress >= looks[0]:
             _keep_better(student, lesson, state)
-            next_check += 1
+            looks.pop(0)
         if checkpoint is not None and elapsed_s() - saved_s > CHECKPOINT_S:
             state.spent_s, saved_s = earlier_s + elapsed_s() - start_s, elapsed_s()
             _save(checkpoint, student, optimizer, state)
@@ -165,7 +173,7 @@ def distill(
         reestimate_batch_norm(student, lesson.train.take(order[:N_BATCH_NORM]).inputs)
         _keep_better(student, lesson, state)
         student.load_state_dict(state.best)
-    _arrange(student, torch.contiguous_format).requires_grad_(False).eval()
+    arranged(student, torch.contiguous_format).requires_grad_(False).eval()
     return Training(state.n_steps, earlier_s + elapsed_s() - start_s, state.before, state.best_score)
 
 
@@ -175,6 +183,7 @@ class _State:
 
     before: float
     best_score: float
+    best_loss: float
     best: dict[str, Tensor]
     n_steps: int = 0
     spent_s: float = 0.0
@@ -182,13 +191,13 @@ class _State:
     scale: float = 1.0
 
 
-def _save(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer, state: _State) -> None:
+def _save(path: Path, student: nn.Module, optimizer: Descent, state: _State) -> None:
     buffer = io.BytesIO()
     torch.save({"student": student.state_dict(), "optimizer": optimizer.state_dict(), "state": vars(state)}, buffer)
     write_atomic(path, buffer.getvalue())
 
 
-def _resume(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer) -> _State:
+def _resume(path: Path, student: nn.Module, optimizer: Descent) -> _State:
     saved = torch.load(path, weights_only=True)
     student.load_state_dict(saved["student"])
     optimizer.load_state_dict(saved["optimizer"])
@@ -202,79 +211,42 @@ def schedule(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - WARM_UP) / (1 - WARM_UP)))) + 1e-3
 
 
-def _optimizer(student: nn.Module, rate: float) -> torch.optim.Optimizer:
-    decayed = [p for p in student.parameters() if p.ndim > 1]
-    others = [p for p in student.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD([g for g in groups if g["params"]], lr=rate, momentum=0.9, nesterov=True)
-
-
-def _step(student: nn.Module, lesson: Lesson, chosen: Tensor, optimizer: torch.optim.Optimizer) -> float:
+def _step(student: nn.Module, lesson: Lesson, chosen: Tensor, optimizer: Descent, rate: float) -> float:
     batch = lesson.train.take(chosen)
-    inputs = tuple(_channels_last(tensor) for tensor in batch.inputs)
-    if lesson.outputs is None:
-        with torch.no_grad():
-            wanted = lesson.task.teacher(*batch.inputs)
-    else:
-        wanted = lesson.outputs[chosen]
+    inputs = tuple(channels_last(tensor) for tensor in batch.inputs)
+    wanted = lesson.answers.on(chosen)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
         outputs = student(*inputs)
     loss = distillation_loss(lesson.task, outputs.float(), wanted, batch.labels)
-    optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(student.parameters(), 5.0)
-    optimizer.step()
+    optimizer.step(rate)
     return float(loss.detach())
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+@dataclass(frozen=True)
+class _Seen:
+    """A student on the check set: the metric, and how far its outputs lie from the teacher's."""
 
-
-def _arrange(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:
-    """Puts the weights into a memory format, in place."""
-    return module.to(memory_format=memory_format)  # type: ignore[no-any-return, call-overload]  # left out of its stubs
-
-
-def _channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+    score: float
+    loss: float
 
 
 def _keep_better(student: nn.Module, lesson: Lesson, state: _State) -> None:
-    score = _check(student, lesson)
+    seen = _check(student, lesson)
     student.train()
-    if score > state.best_score:
-        state.best_score, state.best = score, copy.deepcopy(student.state_dict())
+    if seen.loss < state.best_loss and seen.score >= state.before - SLACK * abs(state.before):
+        state.best_score, state.best_loss, state.best = seen.score, seen.loss, copy.deepcopy(student.state_dict())
 
 
 @torch.no_grad()
-def _check(student: nn.Module, lesson: Lesson) -> float:
+def _check(student: nn.Module, lesson: Lesson) -> _Seen:
     student.eval()
     split = lesson.check
-    batches = [tuple(_channels_last(t[i : i + 250]) for t in split.inputs) for i in range(0, len(split), 250)]
+    batches = [tuple(channels_last(t[i : i + 128]) for t in split.inputs) for i in range(0, len(split), 128)]
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
-        outputs = torch.cat([student(*batch).float() for batch in batches]).numpy()
-    if not np.isfinite(outputs).all():
-        return -math.inf
-    value = float(lesson.task.metric(outputs, lesson.check_reference.numpy()))
-    return value if math.isfinite(value) else -math.inf
-
-
-@torch.no_grad()
-def teacher_outputs(task: Task, train: Split, report: Callable[[], None] = lambda: None) -> Tensor | None:
-    """The teacher's outputs (n, ...) on the training inputs, once and for all; None where they would not fit.
-
-    In bfloat16 where the processor has it: the student is pulled towards them at a temperature that hides the rounding.
-    """
-    first = task.teacher(*train.first(1).inputs)
-    if first.numel() * 4 * len(train) > MAX_CACHED_BYTES:
-        return None
-    teacher = _arrange(copy.deepcopy(task.teacher), torch.channels_last)
-    parts = []
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
-        for start in range(0, len(train), 256):
-            batch = tuple(_channels_last(tensor[start : start + 256]) for tensor in train.inputs)
-            parts.append(teacher(*batch).float())
-            report()
-    return torch.cat(parts)
+        outputs = torch.cat([student(*batch).float() for batch in batches])
+    if not bool(torch.isfinite(outputs).all()):
+        return _Seen(-math.inf, math.inf)
+    value = float(lesson.task.metric(outputs.numpy(), lesson.check_reference.numpy()))
+    loss = float(distillation_loss(lesson.task, outputs, lesson.check_answers, None))
+    return _Seen(value if math.isfinite(value) else -math.inf, loss if math.isfinite(loss) else math.inf)

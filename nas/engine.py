@@ -7,34 +7,42 @@ twice. Time is divided by shares of the budget; what a phase leaves over goes to
 from collections.abc import Callable
 
 import torch
-from optuna.trial import TrialState
 
+from nas.answers import Answers
 from nas.ask_again import ask_again
-from nas.confirm import confirm, finalists
-from nas.distill import Lesson, teacher_outputs
+from nas.confirm import N_VISITS, confirm, finalists
+from nas.distill import N_BATCH, Lesson
 from nas.evaluate import beat, evaluate_and_report, report
 from nas.files import FullDiskStops
 from nas.latencies import everywhere
-from nas.ledger import study_url
 from nas.planning import planned
 from nas.record import Record
 from nas.rungs import levels, spread, train, weights_path
-from nas.strategies.explore import enqueue, explore, open_study
 from nas.workbench import Workbench, budget_ratio, teacher_of, time_is_before
 from search_spaces.recipe import Recipe
 
-EXPLORE_UNTIL, TRAIN_UNTIL = 0.27, 0.92
+EXPLORE_UNTIL, TRAIN_UNTIL = 0.22, 0.9
 """Shares of the time budget at which a phase hands over at the latest."""
-N_CHECK = 2000
+N_CHECK = 512
 MIN_PLANNED = 4
 """Planned recipes that are scored however little time there is."""
 N_FINALISTS = 14
+FLOOR_DROPS = 5.0
+"""Greatest accuracy drops that a member may have and still count in full when there is no time for all."""
+N_TEST_LEAST = 500
+"""Test samples that the front is scored on however little time there is."""
+VISIT_S = 0.3
+"""Seconds that one timing takes, about."""
 SHORT_SHARE = 0.35
 """Of the training time for the short distillations; the rest is for the long ones."""
 N_SHORT, N_LONG = 12, 6
-MIN_SHORT_S, MIN_LONG_S = 4.0, 12.0
-"""Fewer students are trained where there is less time than this for each."""
-REPORT_S = 3.0
+SHORT_STEPS, LONG_STEPS = 100, 250
+"""Fewer students are trained where there is no time for so many steps each: less moves nothing."""
+N_TRIED, N_LEAST = 256, 2048
+"""Samples that the teacher's speed is measured on, and that students learn from however slow it is."""
+ANSWERS_SHARE = 0.12
+"""Of the training time, at most, goes into the teacher's outputs: students share the samples that are paid for."""
+REPORT_S = 1.5
 """Seconds that tables, plots and page take."""
 
 
@@ -53,15 +61,17 @@ def _explore(bench: Workbench, plan: list[Recipe]) -> None:
     """Scores the planned recipes, then what Optuna proposes around them."""
     if bench.ledger.get_fact("explored"):
         return
+    # Here, as importing Optuna takes as long as a candidate.
+    from nas.strategies.explore import enqueue, explore, n_told, open_study
+
     bench.progress.phase("scoring repaired students")
     sites = list(bench.space.sites.values())
-    study = open_study(study_url(bench.run), len(plan), bench.settings.seed, len(bench.models))
+    study = open_study(len(plan), bench.settings.seed, len(bench.models))
     enqueue(study, plan, sites)
-    done = (TrialState.COMPLETE, TrialState.FAIL)
 
     def go_on() -> bool:
         n_least = min(MIN_PLANNED, len(plan))
-        return time_is_before(bench, EXPLORE_UNTIL) or len(study.get_trials(False, done)) < n_least
+        return time_is_before(bench, EXPLORE_UNTIL) or n_told(study) < n_least
 
     def score(recipe: Recipe) -> Record:
         return evaluate_and_report(bench, recipe, "planned" if recipe in planned_set else "proposed")
@@ -77,33 +87,41 @@ def _train(bench: Workbench) -> None:
     end_s = TRAIN_UNTIL * bench.deadline.budget_s
     if bench.ledger.get_fact("trained") or bench.deadline.elapsed_s() >= end_s:
         return
-    lesson = _lesson(bench)
+    time_s = float(bench.ledger.get_fact("training_s") or end_s - bench.deadline.elapsed_s())
+    bench.ledger.set_fact("training_s", time_s)
+    lesson = _lesson(bench, time_s)
+    # A step of a student, back and forth, takes about as long as the teacher forth.
+    step_s = N_BATCH * float(bench.ledger.get_fact("answer_s"))
     wanted = {label: levels(_level(bench, label)) for label in bench.models}
-    time_s = end_s - bench.deadline.elapsed_s()
-    n_short = max(2, min(N_SHORT, int(SHORT_SHARE * time_s / MIN_SHORT_S)))
-    short = _remembered(bench, "short", lambda: spread(_views(bench, 0), wanted, n_short))
-    if not short:
-        return
-    bench.progress.phase("short distillation", len(short))
-    start_s = bench.deadline.elapsed_s()
-    seconds = SHORT_SHARE * (end_s - start_s) / len(short)
-    seconds = float(bench.ledger.get_fact("short_s") or seconds)
-    bench.ledger.set_fact("short_s", seconds)
-    for architecture in short:
-        report(bench, train(bench, lesson, architecture, 1, seconds, "short distillation"))
-    ask_again(bench)
-    n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / MIN_LONG_S)))
-    chosen = _remembered(bench, "long", lambda: spread(_views(bench, 1), wanted, n_long))
-    if not chosen:
-        return
-    bench.progress.phase("long distillation", len(chosen))
-    for position, architecture in enumerate(chosen):
-        left_s = end_s - bench.deadline.elapsed_s()
-        if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, 2).exists():
-            break
-        seconds = left_s / (len(chosen) - position)
-        report(bench, train(bench, lesson, architecture, 2, 0.97 * seconds, "long distillation"))
+    n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / (LONG_STEPS * step_s))))
+    n_short = min(N_SHORT, int(SHORT_SHARE * time_s / (SHORT_STEPS * step_s)))
+    if n_short > n_long:
+        short = _remembered(bench, "short", lambda: spread(_views(bench, 0), wanted, n_short))
+        _distil_each(bench, lesson, short, 1, end_s - (1 - SHORT_SHARE) * time_s, "short distillation")
+        ask_again(bench)
+        chosen = _remembered(bench, "long", lambda: spread(_views(bench, 1), wanted, n_long))
+        _distil_each(bench, lesson, chosen, 2, end_s, "long distillation")
+    else:  # one distillation for each student, none that only finds out
+        n_only = max(1, int(time_s / (LONG_STEPS * step_s)))
+        only = _remembered(bench, "short", lambda: spread(_views(bench, 0), wanted, n_only))
+        _distil_each(bench, lesson, only, 1, end_s, "distillation")
     bench.ledger.set_fact("trained", True)
+
+
+def _distil_each(
+    bench: Workbench, lesson: Lesson, architectures: list[Recipe], rung: int, end_s: float, note: str
+) -> None:
+    """Distils one after the other; each has its part of the time that is left until `end_s`, scoring included."""
+    bench.progress.phase(note, len(architectures))
+    scoring_s = min(1.0, bench.teacher_score_s)
+    for position, architecture in enumerate(architectures):
+        left_s = end_s - bench.deadline.elapsed_s()
+        if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, rung).exists():
+            return
+        part_s, started_s = left_s / (len(architectures) - position), bench.deadline.elapsed_s()
+        records = train(bench, lesson, architecture, rung, part_s - scoring_s, note)
+        scoring_s = max(0.0, bench.deadline.elapsed_s() - started_s - max(0.0, part_s - scoring_s))
+        report(bench, records)
 
 
 def _level(bench: Workbench, label: str) -> float:
@@ -127,16 +145,25 @@ def _remembered(bench: Workbench, key: str, choose: Callable[[], list[Recipe]]) 
     return [Recipe.from_json(text) for text in known]
 
 
-def _lesson(bench: Workbench) -> Lesson:
-    bench.progress.phase("caching the teacher's outputs")
+def _lesson(bench: Workbench, time_s: float) -> Lesson:
+    """What students learn from in so many seconds: samples whose answers the teacher can give in a part of them."""
+    train = bench.task.data.train
+    generator = torch.Generator().manual_seed(int(bench.seeded("lesson").integers(2**31)))
+    order = torch.randperm(len(train), generator=generator)
+    n = bench.ledger.get_fact("n_lesson")
+    if n is None:
+        tried = order[:N_TRIED]
+        answers, started_s = Answers(bench.task, train), bench.deadline.elapsed_s()
+        answers.on(tried)
+        each_s = max(bench.deadline.elapsed_s() - started_s, 1e-6) / len(tried)
+        n = min(len(train), max(N_LEAST, int(ANSWERS_SHARE * time_s / each_s)))
+        bench.ledger.set_fact("n_lesson", n)
+        bench.ledger.set_fact("answer_s", each_s)
+    train = train if n == len(train) else train.take(order[:n])
     check = bench.validation.split.first(N_CHECK)
-    return Lesson(
-        bench.task,
-        bench.task.data.train,
-        teacher_outputs(bench.task, bench.task.data.train, lambda: beat(bench)),
-        check,
-        torch.from_numpy(bench.validation.reference[: len(check)]),
-    )
+    reference = torch.from_numpy(bench.validation.reference[: len(check)])
+    asked = Answers(bench.task, check).on(torch.arange(len(check)))
+    return Lesson(bench.task, train, Answers(bench.task, train), check, reference, asked)
 
 
 def _confirm(bench: Workbench) -> None:
@@ -145,17 +172,18 @@ def _confirm(bench: Workbench) -> None:
     if bench.ledger.get_fact("confirmed"):
         return
     records = bench.ledger.records()
-    members = finalists(records, teacher, _n_affordable(bench, records), tuple(bench.models))
+    left_s = bench.deadline.left_s() - REPORT_S
+    n_members = max(3, min(N_FINALISTS, int(0.5 * left_s / (N_VISITS * VISIT_S * len(bench.models)))))
+    assert teacher.accuracy is not None
+    floor = teacher.accuracy - FLOOR_DROPS * bench.settings.max_accuracy_drop_share
+    members = finalists(records, teacher, n_members, tuple(bench.models), floor)
     bench.progress.phase("confirming the front", len(members))
-    confirm(bench, members, teacher)
+    confirm(bench, members, teacher, _n_test(bench, members, 0.5 * left_s))
     bench.ledger.set_fact("confirmed", True)
 
 
-def _n_affordable(bench: Workbench, records: list[Record]) -> int:
-    """How many members can be confirmed in the time that is left, by what scoring has cost so far."""
-    scored = [r for r in records if r.ok and r.recipe and r.rung]
-    per_sample_s = bench.teacher_score_s / len(bench.validation.split)
-    share = max((r.latency.ratio for r in scored if r.latency), default=0.5)
-    each_s = 1.5 * len(bench.models) + share * per_sample_s * len(bench.task.data.test)
-    left_s = bench.deadline.left_s() - REPORT_S - per_sample_s * len(bench.task.data.test)
-    return max(3, min(N_FINALISTS, int(left_s / each_s)))
+def _n_test(bench: Workbench, members: list[Record], time_s: float) -> int:
+    """Test samples that the teacher and all members can be scored on in so many seconds."""
+    teacher_s = bench.teacher_score_s / len(bench.validation.split)
+    work = 1 + sum(record.latency.ratio for record in members if record.latency)
+    return max(N_TEST_LEAST, int(time_s / (work * teacher_s)))

@@ -7,8 +7,8 @@ from typing import cast
 from latency_models.artifact import Artifact, Precision
 from latency_models.errors import LatencyError
 from latency_models.onnxruntime_backend import ORT_ERRORS
-from nas.accuracy import score
-from nas.export import export_artifact, parity
+from nas.accuracy import growing_score
+from nas.export import export_artifact, opened, parity
 from nas.latencies import out_of_reach, refused_everywhere, timed
 from nas.record import Record
 from nas.workbench import N_PARITY, Workbench, budget_ratio
@@ -64,12 +64,23 @@ def evaluate(
         return _asked_again(bench, known)
     blank = Record(recipe=recipe, rung=rung, seed=bench.settings.seed, train_s=train_s, note=note)
     try:
-        record = _scored(bench, blank, student or bench.space.build(recipe))
+        record = _scored(bench, blank, student or _repaired(bench, recipe))
     except FAILURES as error:
         record = replace(blank, failure=f"{type(error).__name__}: {str(error).strip() or 'no message'}")
         bench.artifact_path(recipe, rung).unlink(missing_ok=True)
     bench.ledger.put(record)
+    bench.kept.keep_standing(record)
     return record
+
+
+def _repaired(bench: Workbench, recipe: Recipe) -> Student:
+    """The repaired student of a recipe; one of the same architecture is not built and repaired again."""
+    architecture = architecture_of(recipe)
+    known = bench.kept.students.get(architecture)
+    if known is None:
+        known = bench.space.build(architecture)
+        bench.kept.keep_student(architecture, known)
+    return replace(known, precision=cast(Precision, recipe.get(PRECISION, "float32")))
 
 
 def _asked_again(bench: Workbench, known: Record) -> Record:
@@ -86,25 +97,36 @@ def _asked_again(bench: Workbench, known: Record) -> Record:
 
 def _scored(bench: Workbench, blank: Record, student: Student) -> Record:
     path = bench.artifact_path(blank.recipe, blank.rung)
-    artifact = export_artifact(student, bench.example, bench.calibration, path)
-    difference = parity(artifact, student, bench.validation.split.first(N_PARITY).inputs)
-    below = bench.ledger.get(blank.recipe, blank.rung - 1) if blank.rung else None
-    on = bench.validation if blank.rung else bench.screening
+    template = bench.kept.template_of(bench.task.teacher, bench.example)
+    artifact = export_artifact(student, bench.example, bench.calibration, path, template)
+    session = opened(artifact, bench.n_threads)
+    off = parity(artifact, student, bench.validation.split.first(N_PARITY).inputs, session)
     price = cost(student.module, bench.example)
     record = replace(
         blank,
-        accuracy=score(bench.task, artifact, on, bench.n_threads),
         n_parameters=price.n_parameters,
         n_macs=price.n_macs,
         size_bytes=artifact.size_bytes,
         artifact=str(path.relative_to(bench.run)),
         artifact_digest=artifact.digest,
-        environment={"parity": f"{difference:.3g}", "n_validation": str(len(on.split))},
     )
+    below = bench.ledger.get(blank.recipe, blank.rung - 1) if blank.rung else None
     record = timed(bench.models, artifact, record, below)
     if refused_everywhere(record):
         raise ValueError("; ".join(f"{label}: {reason}" for label, reason in record.refusals.items()))
-    return record
+    on = bench.validation if blank.rung else bench.screening
+    found = growing_score(bench.task, session, on, _bar(bench, record))
+    environment = {"parity": f"{off:.3g}", "n_validation": str(found.n_samples)}
+    return replace(record, accuracy=found.value, environment=environment)
+
+
+def _bar(bench: Workbench, record: Record) -> float | None:
+    """The accuracy that a timed record needs in order to matter, see `Kept.bar`."""
+    if bench.kept.standings is None:
+        bench.kept.standings = {}
+        for known in bench.ledger.records():
+            bench.kept.keep_standing(known)
+    return bench.kept.bar(record)
 
 
 def artifact_of(bench: Workbench, record: Record) -> Artifact:

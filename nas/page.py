@@ -1,7 +1,7 @@
 """The run as one HTML file that needs no network: figures, tables, facts, failures."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -10,7 +10,9 @@ from nas.front import Front
 from nas.fronts import members_of
 from nas.page_front import front_table, plot_of
 from nas.page_targets import gaps, students
+from nas.page_time import time_table
 from nas.plane import counts, frames_of, subtitle
+from nas.time_used import PhaseTime
 from nas.words import Sites
 
 _STYLE = """
@@ -58,6 +60,7 @@ def write_page(
     budget_ratios: Mapping[str, float] | None = None,
     sites: Sites | None = None,
     cards: Mapping[str, str] | None = None,
+    times: Sequence[PhaseTime] = (),
 ) -> Path:
     """Writes the page; everything that comes from a user is escaped.
 
@@ -69,6 +72,7 @@ def write_page(
         budget_ratios: latency budgets as shares of the teacher's latency, by target.
         sites: the teacher's sites, for fuller words.
         cards: id of a member to the path of its model card, relative to the page.
+        times: of the run's phases.
     """
     ratios, links = budget_ratios or {}, cards or {}
     parts = _one(fronts, ratios, sites, links) if len(fronts) == 1 else _several(fronts, ratios, sites, links)
@@ -76,6 +80,7 @@ def write_page(
         f"<h1>{escape(title)}</h1>{parts}"
         f"<section><h2>Run</h2>{_facts(run_facts)}</section>"
         f"<section><h2>Candidates</h2>{_candidates(fronts)}</section>"
+        + (f"<section><h2>Time</h2>{time_table(times)}</section>" if times else "")
     )
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     page = f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"

@@ -1,29 +1,45 @@
 """The first phases of a search: what each choice loses, what layers cost on each target, recipes planned from both."""
 
 import math
+from functools import cache
 
 import torch
+from torch import Tensor
 
+from latency_models.errors import LatencyError
+from latency_models.kernel import KernelTime
+from nas.arrange import has_bfloat16
 from nas.ask_again import still_away
 from nas.distill import is_classifier
-from nas.evaluate import architecture_of, beat, evaluate_and_report, in_precision, precisions
+from nas.evaluate import architecture_of, artifact_of, beat, evaluate_and_report, in_precision, precisions
 from nas.latencies import everywhere
+from nas.record import Record
 from nas.strategies.designs import designs
 from nas.strategies.planner import sweep
-from nas.strategies.prices import Prices, learn
+from nas.strategies.prices import Priced, Prices, learn, parts_of
+from nas.strategies.prober import Prober
 from nas.strategies.sensitivity import complete, probe, probes
-from nas.workbench import Workbench, budget_ratio, time_is_before
+from nas.workbench import Workbench, budget_ratio, calibration_inputs, time_is_before
 from search_spaces.estimate import CostIndex
 from search_spaces.precision import SITE as PRECISION
-from search_spaces.recipe import Choice, Recipe
+from search_spaces.recipe import Choice, Recipe, Site
+from search_spaces.space import SearchSpace
 
 PROFILE_UNTIL = 0.15
 """Share of the time budget at which these phases are over at the latest."""
-N_PROBE, PROBE_ROWS = 128, 2048
-BUDGETS = (1.4, 1.0, 0.85, 0.7, 0.6, 0.5, 0.42, 0.35, 0.3, 0.25, 0.2, 0.17, 0.14)
-"""Latencies that recipes are planned for, as shares of the budget."""
-DEPTH_DISCOUNTS = (1.0, 0.2)
-"""Closed-form repair mends a missing block far less than training does, so recipes are planned with both views."""
+MOST_PROBE = 0.1
+"""Of the time that is left: after that no more choices are tried, once one is known of every site but the factorised
+layers. Where one choice of each site would take more, they are tried on half as many inputs."""
+N_PROBE, N_ROWS = 64, 24
+"""Calibration inputs that a choice is repaired with, and tried on; rows for each of them in a layer's refit."""
+BUDGETS = (1.0, 0.5, 0.7, 0.35, 0.85, 0.25, 0.6, 0.42, 1.4, 0.17, 0.3, 0.2, 0.14)
+"""Latencies that recipes are planned for, as shares of the budget; the first are scored first, so they are spread."""
+DISCOUNTS = (0.2, 1.0)
+"""Closed-form repair mends a missing block or a coarser image far less than training does, so recipes are planned with
+both views."""
+DISCOUNTED = ("depth", "resolution")
+N_PRICED = 2
+"""Students that prices are learned from at the least, in each precision."""
 
 Losses = dict[str, dict[Choice, float]]
 PriceTables = dict[tuple[str, str], Prices]
@@ -50,20 +66,23 @@ def planned(bench: Workbench) -> list[Recipe]:
 
 def _losses(bench: Workbench) -> Losses:
     """What each choice loses alone."""
-    generator = torch.Generator().manual_seed(bench.settings.seed)
-    space = bench.space.thinned(N_PROBE, PROBE_ROWS, generator)
-    todo = list(probes(space))
+    todo = probes(bench.space)
     bench.progress.phase("measuring what each choice loses", len(todo))
-    classifier = is_classifier(bench.task, bench.space.statistics.outputs)
+    prober: Prober | None = None
     found: Losses = {}
-    # Interleaved, so that a short budget still leaves something known of every site.
-    for site, choice in sorted(todo, key=lambda pair: pair[0].choices.index(pair[1]) % 3):
+    left_s = bench.deadline.left_s()
+    for site, choice in todo:
         key = f"loss:{site.name}:{choice}"
         value = bench.ledger.get_fact(key)
         if value is None:
-            if not time_is_before(bench, 0.6 * PROFILE_UNTIL) and site.name in found:
-                continue
-            value = probe(space, site, choice, classifier)
+            started_s = bench.deadline.elapsed_s()
+            is_late = left_s - bench.deadline.left_s() > MOST_PROBE * left_s
+            if is_late and (site.kind == "factorize" or site.name in found):
+                break
+            prober = prober or _prober(bench, N_PROBE)
+            value = prober.loss(site, choice)
+            if not found and (bench.deadline.elapsed_s() - started_s) * len(bench.space.sites) > MOST_PROBE * left_s:
+                prober = _prober(bench, N_PROBE // 2)
             value = value if math.isfinite(value) else 1e9
             bench.ledger.set_fact(key, value)
         found.setdefault(site.name, {})[choice] = float(value)
@@ -72,30 +91,77 @@ def _losses(bench: Workbench) -> Losses:
     return complete(bench.space, found)
 
 
+def _prober(bench: Workbench, n: int) -> Prober:
+    """What tries choices on n inputs; students that have to be built are repaired with n calibration inputs."""
+    classifier = is_classifier(bench.task, bench.space.statistics.outputs)
+    inputs = calibration_inputs(bench.task, n, int(bench.seeded("probing").integers(2**31)))
+    probed_on = cache(lambda: _probed_on(bench, n))
+
+    def built(site: Site, choice: Choice) -> float:
+        thin, held_out = probed_on()
+        return probe(thin, site, choice, classifier, held_out)
+
+    return Prober(bench.space, inputs, classifier, built, has_bfloat16())
+
+
+def _probed_on(bench: Workbench, n: int) -> tuple[SearchSpace, tuple[tuple[Tensor, ...], Tensor]]:
+    """The space with statistics of the first n calibration inputs; the n after them, with the teacher's outputs."""
+    statistics = bench.space.statistics
+    n = min(n, len(statistics.outputs) // 2)
+    generator = torch.Generator().manual_seed(bench.settings.seed)
+    inputs = tuple(tensor[n : 2 * n] for tensor in statistics.inputs)
+    return bench.space.thinned(n, N_ROWS * n, generator), (inputs, statistics.outputs[n : 2 * n])
+
+
 def _prices(bench: Workbench) -> PriceTables:
     """A price table for each target and precision, from students that are timed end to end."""
     todo = designs(bench.space, bench.seeded("designs"))
     bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
     for index, architecture in enumerate(todo):
         for precision in precisions(bench):
-            if time_is_before(bench, PROFILE_UNTIL) or index < 4:
-                evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
+            if time_is_before(bench, PROFILE_UNTIL) or index < N_PRICED:
+                record = evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
+                if index == 0:
+                    _time_kernels(bench, record)
     index_ = CostIndex.of(bench.space, bench.teacher_cost)
     records = bench.ledger.records()
     prices: PriceTables = {}
     for label in bench.models:
         for precision in precisions(bench):
             known = [
-                (index_.layers(r.recipe), everywhere(r)[label].ratio)
+                Priced(index_.layers(r.recipe), everywhere(r)[label].ratio, _parts(bench, r, label, index_))
                 for r in records
                 if r.failure is None and label in everywhere(r) and r.recipe.get(PRECISION, "float32") == precision
             ]
-            if len(known) > 2:
+            if known:
                 prices[label, precision] = learn(known)
                 error = 100 * prices[label, precision].error
                 where = f" on {label}" if len(bench.models) > 1 else ""
                 bench.progress.note(f"{precision} prices{where}: median error {error:.1f} % over {len(known)} students")
     return prices
+
+
+def _time_kernels(bench: Workbench, record: Record) -> None:
+    """Times a student's kernels one by one where a target can: end to end alone, few students tell little of layers."""
+    if record.failure is not None:
+        return
+    for label, model in bench.models.items():
+        key = f"kernels:{record.id}:{label}"
+        if label not in everywhere(record) or bench.ledger.get_fact(key) is not None:
+            continue
+        try:
+            kernels = model.kernels(artifact_of(bench, record))
+        except LatencyError:
+            continue  # prices are then learned from whole networks
+        bench.ledger.set_fact(key, [[list(kernel.shape), kernel.seconds] for kernel in kernels])
+
+
+def _parts(bench: Workbench, record: Record, label: str, index: CostIndex) -> dict[int, float]:
+    known = bench.ledger.get_fact(f"kernels:{record.id}:{label}")
+    if known is None:
+        return {}
+    kernels = [KernelTime("", "", float(seconds), shape=tuple(shape)) for shape, seconds in known]
+    return parts_of(kernels, index.layers(record.recipe))
 
 
 def _plan(bench: Workbench, label: str, precision: str, losses: Losses, price: Prices) -> list[Recipe]:
@@ -111,12 +177,17 @@ def _plan(bench: Workbench, label: str, precision: str, losses: Losses, price: P
         return memory[recipe]
 
     found: dict[Recipe, None] = {}
-    for discount in DEPTH_DISCOUNTS:
-        weighed = {
-            name: {c: v * (discount if name.startswith("depth:") else 1.0) for c, v in table.items()}
-            for name, table in losses.items()
-        }
-        for recipe in sweep(sites, weighed, ratio, budgets).values():
-            found[in_precision(bench, recipe, precision)] = None
-        beat(bench)
+    views = [sweep(sites, _weighed(losses, discount), ratio, budgets) for discount in DISCOUNTS]
+    beat(bench)
+    for budget in budgets:
+        for view in views:
+            if budget in view:
+                found[in_precision(bench, view[budget], precision)] = None
     return list(found)
+
+
+def _weighed(losses: Losses, discount: float) -> Losses:
+    return {
+        name: {c: v * (discount if name.partition(":")[0] in DISCOUNTED else 1.0) for c, v in table.items()}
+        for name, table in losses.items()
+    }

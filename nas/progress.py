@@ -71,8 +71,15 @@ class Snapshot:
 class Progress:
     """What a search tells its user. Made by `make_progress`; a context manager that closes itself."""
 
-    def __init__(self, display: "_Display", elapsed_s: Callable[[], float], left_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        display: "_Display",
+        elapsed_s: Callable[[], float],
+        left_s: Callable[[], float],
+        watch: Callable[[str], None] | None = None,
+    ) -> None:
         self._display = display
+        self._watch = watch
         self._elapsed_s = elapsed_s
         self._left_s = left_s
         self._snapshot = Snapshot()
@@ -124,6 +131,8 @@ class Progress:
         self.close()
 
     def _show(self, is_new_phase: bool = False) -> None:
+        if self._watch is not None:
+            self._watch(self._snapshot.phase)
         if not self._closed and self._display.show(self._timed(), self._notes, is_new_phase):
             self._notes = []
 
@@ -137,6 +146,7 @@ def make_progress(
     left_s: Callable[[], float],
     style: Style = "auto",
     is_share: bool = True,
+    watch: Callable[[str], None] | None = None,
 ) -> Progress:
     """Progress on this stream.
 
@@ -146,6 +156,7 @@ def make_progress(
         left_s: seconds that remain of the time budget.
         style: `auto` is `rich` on a terminal and `plain` elsewhere.
         is_share: whether scores are shown in %.
+        watch: told the phase whenever there is something to report.
     """
     if style == "auto":
         style = "rich" if stream.isatty() else "plain"
@@ -154,7 +165,7 @@ def make_progress(
         "plain": lambda: _PlainLines(stream, is_share),
         "silent": _Silence,
     }
-    return Progress(displays[style](), elapsed_s, left_s)
+    return Progress(displays[style](), elapsed_s, left_s, watch)
 
 
 class _Silence:

@@ -37,7 +37,7 @@ QUANTIZED = (
 
 
 def quantize_int8(
-    float32_path: Path,
+    float32: Path | bytes,
     out: Path,
     calibration: Mapping[str, NDArray[np.generic]],
     n_batch: int = 32,
@@ -49,7 +49,7 @@ def quantize_int8(
     Outputs that come straight out of a matrix product stay float32, so that close logits do not become ties.
 
     Args:
-        float32_path: ONNX file, weights inside.
+        float32: ONNX file or its content, weights inside.
         out: file to write; it appears whole or not at all.
         calibration: input name to array; first axis n samples, the same n for all.
         n_batch: samples to an inference; a graph with a fixed batch is fed that many at a time.
@@ -61,13 +61,13 @@ def quantize_int8(
         ValueError: there is nothing to quantise, the calibration does not fit the inputs, or it makes an activation NaN
             or infinite.
     """
-    model = _folded(float32_path)
+    model = _folded(float32)
     if not any(node.op_type in COMPUTE for node in model.graph.node):
-        raise ValueError(f"{float32_path.name} has no convolution or matrix product to quantise")
+        raise ValueError("the network has no convolution or matrix product to quantise")
     ranges = _ranges(model, _batches(model, calibration, n_batch), method)
     quantized = _quantized(model, ranges, needs_reduced_range() if reduce_range is None else reduce_range)
     if not any(node.op_type == "DequantizeLinear" for node in quantized.graph.node):
-        raise ValueError(f"{float32_path.name} has no weights that can be quantised")
+        raise ValueError("the network has no weights that can be quantised")
     _keep_outputs_float(quantized)
     _clean_metadata(quantized)
     unfinished = out.with_name(out.name + ".part")
@@ -87,14 +87,17 @@ def needs_reduced_range(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
     return not {"avx512_vnni", "avx_vnni"} & set(text.split())
 
 
-def _folded(path: Path) -> onnx.ModelProto:
+def _folded(float32: Path | bytes) -> onnx.ModelProto:
     """The model after constant folding and batch-norm fusion by ONNX Runtime's basic optimiser, with shapes."""
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         options = _quiet_options(ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
         # Sharing constants renames them and lets layers share a bias, which the quantiser cannot scale per layer.
         ort.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantSharing"]
+            float32 if isinstance(float32, bytes) else str(float32),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["ConstantSharing"],
         )
         model = onnx.shape_inference.infer_shapes(onnx.load(options.optimized_model_filepath))
     for i, node in enumerate(model.graph.node):
@@ -184,17 +187,22 @@ def _run(session: ort.InferenceSession, batch: Mapping[str, NDArray[np.generic]]
 def _extremes(
     model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Mapping[str, NDArray[np.generic]]]
 ) -> Ranges:
-    """Smallest and largest value of each tensor, reduced inside the graph so that no activation is copied out."""
+    """Smallest and largest value of each tensor, reduced inside the graph so that no activation is copied out.
+
+    What a ReLU gives is at least 0, where every range begins at the latest; only its largest value is looked at.
+    """
+    positive = {node.output[0] for node in model.graph.node if node.op_type == "Relu"}
+    lows = [name for name in names if name not in positive]
     nodes, outputs = [], []
-    for name in names:
-        for operator in ("ReduceMin", "ReduceMax"):
-            output = f"{operator} of {name}"
-            nodes.append(onnx.helper.make_node(operator, [name], [output], keepdims=0))
-            outputs.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, []))
+    for operator, name in [*(("ReduceMin", name) for name in lows), *(("ReduceMax", name) for name in names)]:
+        output = f"{operator} of {name}"
+        nodes.append(onnx.helper.make_node(operator, [name], [output], keepdims=0))
+        outputs.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, []))
     session = _observed(model, nodes, outputs)
-    values = np.array([_run(session, batch) for batch in batches]).reshape(len(batches), len(names), 2)
-    lows, highs = values[..., 0].min(axis=0), values[..., 1].max(axis=0)
-    return {name: (float(low), float(high)) for name, low, high in zip(names, lows, highs, strict=True)}
+    values = np.array([_run(session, batch) for batch in batches], dtype=np.float64).reshape(len(batches), len(nodes))
+    low = dict.fromkeys(names, 0.0) | dict(zip(lows, values[:, : len(lows)].min(0).tolist(), strict=True))
+    high = dict(zip(names, values[:, len(lows) :].max(0).tolist(), strict=True))
+    return {name: (low[name], high[name]) for name in names}
 
 
 def _percentiles(

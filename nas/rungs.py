@@ -11,6 +11,7 @@ from latency_models.artifact import Precision
 from nas.distill import Lesson, distill, learning_rate
 from nas.evaluate import architecture_of, beat, evaluate, in_precision, precisions
 from nas.files import write_atomic
+from nas.latencies import everywhere
 from nas.record import Record
 from nas.workbench import Workbench
 from search_spaces.recipe import Recipe
@@ -18,6 +19,10 @@ from search_spaces.transform import Student
 
 LEVELS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17)
 """Latencies that students are trained for, as shares of the budget: the front is wanted below it too."""
+
+
+FAR_SLOWER = 1.3
+"""A precision so much slower than another of the same student gains too little accuracy to be on the front."""
 
 
 def weights_path(bench: Workbench, architecture: Recipe, rung: int) -> Path:
@@ -111,7 +116,26 @@ def train(bench: Workbench, lesson: Lesson, architecture: Recipe, rung: int, sec
             spent_s,
             note,
         )
-        for precision in precisions(bench)
+        for precision in _competing(bench, architecture)
+    ]
+
+
+def _competing(bench: Workbench, architecture: Recipe) -> list[str]:
+    """Precisions that a trained student is scored in: not those that its repaired self was far slower in everywhere.
+
+    Training changes no latency, so what has been measured holds.
+    """
+    known = {name: bench.ledger.get(in_precision(bench, architecture, name), 0) for name in precisions(bench)}
+    measured = {name: everywhere(record) for name, record in known.items() if record is not None}
+    fastest = {
+        label: min(latencies[label].ratio for latencies in measured.values() if label in latencies)
+        for label in {label for latencies in measured.values() for label in latencies}
+    }
+    return [
+        name
+        for name in known
+        if not measured.get(name)
+        or any(latency.ratio <= FAR_SLOWER * fastest[label] for label, latency in measured[name].items())
     ]
 
 

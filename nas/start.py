@@ -23,11 +23,11 @@ from nas.loading import task_of
 from nas.lock import own
 from nas.preflight import check
 from nas.progress import Progress, Style, make_progress
-from nas.publish import publish
 from nas.record import Record
 from nas.run import Run
 from nas.run_folder import claimed_folder, refuse_run
 from nas.teacher import Task, make_task, metric_name
+from nas.time_used import TimeUsed
 from nas.words import duration
 from nas.workbench import budget_ratio, open_workbench, teacher_of
 from search_spaces.space import SearchSpace
@@ -87,8 +87,8 @@ def start(
     deadline = deadline or deadline_of(settings.duration)
     if settings.out is not None:
         refuse_run(settings.out)
-    progress = _progress(settings, deadline, style)
-    with progress:
+    used = TimeUsed()
+    with _progress(settings, deadline, style, used) as progress:
         task = task or task_of(settings, progress, loss, metric)
         progress.phase("checking teacher and data")
         notes = check(task)
@@ -98,7 +98,7 @@ def start(
         with own(folder):
             save_settings(settings, folder)
             try:
-                _work(folder, settings, task, deadline, progress)
+                _work(folder, settings, task, deadline, progress, used)
             except UserError as error:
                 if error.exit_status == BAD_INPUT:  # nothing was searched: the name is free again
                     for name in (LEDGER_FILE, SETTINGS_FILE):
@@ -129,7 +129,8 @@ def resume(
         with open_ledger(folder, create=True) as ledger:
             spent_s = ledger.elapsed_s()
         deadline = deadline_of(settings.duration, spent_s)
-        with _progress(settings, deadline, style) as progress:
+        used = TimeUsed()
+        with _progress(settings, deadline, style, used) as progress:
             if settings.task_or_teacher != IN_MEMORY:
                 task = task_of(settings, progress, loss, metric)
             elif teacher is None or data is None:
@@ -137,17 +138,17 @@ def resume(
             else:
                 task = make_task(type(teacher).__name__, teacher, as_data(data), loss, metric)
             check(task)
-            _work(folder, settings, task, deadline, progress)
+            _work(folder, settings, task, deadline, progress, used)
     return Run.open(folder)
 
 
-def _progress(settings: Settings, deadline: Deadline, style: Style) -> Progress:
+def _progress(settings: Settings, deadline: Deadline, style: Style, used: TimeUsed) -> Progress:
     chosen: Style = "silent" if settings.quiet else style
-    return make_progress(sys.stderr, deadline.elapsed_s, deadline.left_s, chosen)
+    return make_progress(sys.stderr, deadline.elapsed_s, deadline.left_s, chosen, watch=used.at)
 
 
-def _work(folder: Path, settings: Settings, task: Task, deadline: Deadline, progress: Progress) -> None:
-    with open_ledger(folder, create=True) as ledger:
+def _work(folder: Path, settings: Settings, task: Task, deadline: Deadline, progress: Progress, used: TimeUsed) -> None:
+    with open_ledger(folder, create=True) as ledger, used.kept_in(ledger):
         digest = ledger.get_fact("weights_digest")
         if digest is not None and digest != task.weights_digest:
             raise UserError("The teacher's weights are not those this run began with.", "Start a fresh run.")
@@ -159,13 +160,17 @@ def _work(folder: Path, settings: Settings, task: Task, deadline: Deadline, prog
             ledger.set_fact("sites", [[s.name, s.kind, list(s.choices)] for s in sites.values()])
             run_engine(bench)
         progress.phase("writing the report")
+        # Here, as importing what draws and tabulates takes CPU seconds that a search that is cut off never needs.
+        from nas.publish import publish
+
         records = ledger.records()
         fronts = fronts_of(records, teacher_of(bench), tuple(bench.models), metric=metric_name(task))
         # As the teacher's record says, not asked again: a target may be out of reach by now.
         environments = {label: latency.environment for label, latency in everywhere(teacher_of(bench)).items()}
         ratios = {label: budget_ratio(bench, label) for label in bench.models}
         facts = run_facts(settings, task, environments, deadline, records, bench.space)
-        publish(folder, fronts, records, sites, facts, f"{task.name}: accuracy against latency", ratios)
+        title = f"{task.name}: accuracy against latency"
+        publish(folder, fronts, records, sites, facts, title, ratios, used.times)
         ledger.add_elapsed(max(0.0, deadline.elapsed_s() - ledger.elapsed_s()))
 
 

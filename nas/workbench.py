@@ -1,8 +1,8 @@
 """What every candidate of a run is built, timed and scored with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from nas.config import Settings
 from nas.deadline import Deadline
 from nas.errors import UserError
 from nas.export import export_artifact, feed, parity
+from nas.kept import Kept
 from nas.latencies import Models, everywhere, timed
 from nas.ledger import Ledger
 from nas.progress import Progress
@@ -34,9 +35,13 @@ from search_spaces.transform import Student
 
 ARTIFACTS = "artifacts"
 N_PARITY = 16
-N_TEACHER_VISITS = 3
+N_TEACHER_VISITS = 1
+N_TEACHER, TEACHER_SHARE = 128, 0.02
+"""Validation samples that the teacher is scored on at least, and the share of the time budget for more of them."""
 N_VALIDATION = 5000
-N_SCREENING = 2000
+N_SCREENING = 1000
+SCORING_SHARE = 0.03
+"""Of the time budget that scoring the teacher on all validation samples may take; else fewer of them are used."""
 """Validation samples that repaired students are scored on; trained ones see all of them."""
 
 
@@ -57,7 +62,8 @@ class Workbench:
         screening: the part of it that repaired students are scored on.
         teacher_cost: the teacher, layer by layer.
         n_threads: of torch while it trains and repairs.
-        teacher_score_s: seconds that exporting, timing and scoring the teacher took.
+        teacher_score_s: seconds that scoring the teacher on all of `validation` takes.
+        kept: what one candidate leaves in memory for the next.
     """
 
     run: Path
@@ -75,6 +81,7 @@ class Workbench:
     teacher_cost: Cost
     n_threads: int
     teacher_score_s: float
+    kept: Kept = field(default_factory=Kept)
 
     def artifact_path(self, recipe: Recipe, rung: int) -> Path:
         """Where a record's artifact lies."""
@@ -116,27 +123,53 @@ def teacher_artifact(run: Path, task: Task, known: Record | None) -> Artifact:
     return artifact
 
 
-def teacher_record(
-    run: Path, task: Task, artifact: Artifact, models: Models, validation: ScoredSet, settings: Settings
-) -> Record:
-    """Times and scores the teacher itself.
+def teacher_score(
+    task: Task, artifact: Artifact, validation: ScoredSet, limit_s: float, elapsed_s: Callable[[], float]
+) -> tuple[float, int, float]:
+    """Scores the teacher on the first validation samples, as many as there is time for.
 
-    Its latency is timed against itself: the ratio's interval around 1 says what timing can tell apart on a target.
+    Args:
+        task, artifact, validation: what is scored, through what, on what.
+        limit_s: seconds, as far as the fewest samples allow.
+        elapsed_s: the clock of the time budget.
+
+    Returns:
+        The metric, the samples it rests on, and the seconds that all samples would take.
 
     Raises:
-        UserError: the task's metric gives no finite number for it, or a target cannot run it.
+        UserError: the task's metric gives no finite number for it.
     """
+    n = min(N_TEACHER, len(validation.split))
     try:
-        accuracy = score(task, artifact, validation)
+        started_s = elapsed_s()
+        accuracy = score(task, artifact, _first(validation, n))
+        each_s = max(elapsed_s() - started_s, 1e-6) / n
+        n_all = min(len(validation.split), int(limit_s / each_s))
+        if n_all > n:
+            n, accuracy = n_all, score(task, artifact, _first(validation, n_all))
     except RUN_ERRORS as error:
         raise UserError(
             f"The teacher cannot be scored: {first_line(error)}.",
             "Check `metric`: it takes outputs and labels as numpy arrays and returns one finite number.",
         ) from error
+    return accuracy, n, each_s * len(validation.split)
+
+
+def _first(on: ScoredSet, n: int) -> ScoredSet:
+    return ScoredSet(on.split.first(n), on.reference[:n])
+
+
+def teacher_record(run: Path, task: Task, artifact: Artifact, models: Models, settings: Settings) -> Record:
+    """Times the teacher itself.
+
+    Its latency is timed against itself: the ratio's interval around 1 says what timing can tell apart on a target.
+
+    Raises:
+        UserError: a target cannot run it.
+    """
     teacher_cost = cost(task.teacher, task.data.example)
     record = Record(
         recipe=Recipe(),
-        accuracy=accuracy,
         n_parameters=teacher_cost.n_parameters,
         n_macs=teacher_cost.n_macs,
         size_bytes=artifact.size_bytes,
@@ -174,9 +207,11 @@ def open_workbench(
             for target in targets
         }
         if known is None:
-            started_s = deadline.elapsed_s()
-            ledger.put(teacher_record(run, task, artifact, models, validation, settings))
-            ledger.set_fact("teacher_score_s", deadline.elapsed_s() - started_s)
+            limit_s = TEACHER_SHARE * deadline.budget_s
+            accuracy, n, all_s = teacher_score(task, artifact, validation, limit_s, deadline.elapsed_s)
+            record = teacher_record(run, task, artifact, models, settings)
+            ledger.set_fact("teacher_score_s", all_s)
+            ledger.put(replace(record, accuracy=accuracy, environment={"n_validation": str(n)}))
         calibration = calibration_inputs(task, settings.n_calibration, settings.seed)
         generator = torch.Generator().manual_seed(settings.seed)
         orders = ledger.get_fact("orders")
@@ -187,11 +222,15 @@ def open_workbench(
             task.teacher, calibration, generator, settings.transforms, float32_first(kept), orders
         )
         ledger.set_fact("orders", space.orders)
+        teacher_score_s = float(ledger.get_fact("teacher_score_s"))
+        n_validation = int(SCORING_SHARE * deadline.budget_s / teacher_score_s * len(validation.split))
+        n_validation = min(len(validation.split), max(N_SCREENING, n_validation))
+        teacher_score_s *= n_validation / len(validation.split)
+        validation = _first(validation, n_validation)
         yield Workbench(
             run, settings, task, space, models, ledger, deadline, progress, example, calibration, validation,
-            ScoredSet(validation.split.first(N_SCREENING), validation.reference[:N_SCREENING]),
-            cost(task.teacher, example), n_threads,
-            float(ledger.get_fact("teacher_score_s")),
+            _first(validation, N_SCREENING), cost(task.teacher, example), n_threads,
+            teacher_score_s,
         )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ a network that treats channels by number, so nothing of it is believed: `verify`
 of it gives exactly what zeroing the same channels at their consumers gives.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 
 from search_spaces.sharing import shares_weights
@@ -208,11 +208,11 @@ def verify(teacher: nn.Module, group: ChannelGroup, example: tuple[Tensor, ...])
     """
     kept = np.arange(0, group.n_units, 2)
     gone = np.arange(1, group.n_units, 2)
-    masked = copy.deepcopy(teacher).eval()
+    masked: dict[str, Tensor] = {}
     for member in group.consumers:
-        layer = masked.get_submodule(member.module)
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
+        layer = teacher.get_submodule(member.module)
+        assert isinstance(layer.weight, Tensor)
+        weight = masked.setdefault(f"{member.module}.weight", layer.weight.detach().clone())
         columns = torch.from_numpy(member.features[gone].ravel())
         if isinstance(layer, _ConvNd) and layer.groups > 1:
             width = weight.shape[1]
@@ -224,7 +224,7 @@ def verify(teacher: nn.Module, group: ChannelGroup, example: tuple[Tensor, ...])
             weight[:, columns] = 0
     try:
         cut = slice_modules(teacher, keep_map({group: kept}, teacher))
-        got, wanted = cut(*example), masked(*example)
+        got, wanted = cut(*example), functional_call(teacher, masked, example)
     except _TRACING_ERRORS as error:
         return f"the network does not run with fewer channels there ({first_line(error)})"
     if not isinstance(got, Tensor) or got.shape != wanted.shape:

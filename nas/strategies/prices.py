@@ -4,18 +4,25 @@ Additive over layers and non-negative, so that it extrapolates sanely: seconds =
 (one call, multiply-accumulates on the hardware's channel steps, activations read and written, weights read).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from latency_models.kernel import KernelTime
 from search_spaces.cost import LayerCost
 
 STEP = 16
 """Channels of one vector step; a width between two steps is priced as the wider one, mixed with its own size."""
 _KINDS = ("conv", "pointwise", "depthwise", "linear")
+USUAL_SHARES = (0.12, 0.35, 0.25, 0.23, 0.05)
+"""Of a network's latency: calls, MACs on steps, MACs, activations, weights. What a price is taken for while too few
+students have been measured to tell it from the others."""
+PULL = 0.1
+"""Towards the usual shares, divided by the number of measured students."""
 N_FEATURES = 1 + 5 * len(_KINDS)
 
 
@@ -51,33 +58,89 @@ class Prices:
         return max(float(features(layers) @ self.rates), 1e-4)
 
 
-def learn(students: Sequence[tuple[Sequence[LayerCost], float]]) -> Prices:
-    """Non-negative least squares on relative errors (Lawson and Hanson 1974).
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """A student that prices are learned from.
+
+    Attributes:
+        layers: of the student.
+        ratio: its measured latency as a share of the teacher's.
+        parts: output positions to the share of its latency that kernels on images of that size take, where its kernels
+            were timed one by one.
+    """
+
+    layers: Sequence[LayerCost]
+    ratio: float
+    parts: Mapping[int, float] = field(default_factory=dict)
+
+
+def parts_of(kernels: Sequence[KernelTime], layers: Sequence[LayerCost]) -> dict[int, float]:
+    """What share of the time goes into images of each size, from the times of single kernels.
+
+    A kernel belongs to a size by its output, whichever axis its channels are on and however they are padded.
 
     Args:
-        students: layers and measured latency ratio of each.
+        kernels: of one network.
+        layers: of the same.
+    """
+    sizes = {layer.n_positions for layer in layers}
+    total_s = sum(kernel.seconds for kernel in kernels)
+    shares: dict[int, float] = {}
+    for kernel in kernels:
+        options = [math.prod(kernel.shape[2:]), math.prod(kernel.shape[1:-1])] if len(kernel.shape) > 2 else [1]
+        size = next((n for n in options if n in sizes), None)
+        if size is not None and total_s > 0:
+            shares[size] = shares.get(size, 0.0) + kernel.seconds / total_s
+    return shares
+
+
+def learn(students: Sequence[Priced]) -> Prices:
+    """Non-negative least squares on relative errors (Lawson and Hanson 1974), pulled towards the usual shares.
 
     Raises:
         ValueError: no students.
     """
     if not students:
         raise ValueError("prices need at least one measured student")
-    rows = np.array([features(layers) for layers, _ in students])
-    ratios = np.array([ratio for _, ratio in students])
-    rates = _solve(rows, ratios)
-    folds = np.arange(len(ratios)) % min(5, len(ratios))
+    rows = np.array([features(one.layers) for one in students])
+    ratios = np.array([one.ratio for one in students])
+    folds = np.arange(len(students)) % min(5, len(students))
     errors = [
-        abs(rows[i] @ _solve(rows[folds != folds[i]], ratios[folds != folds[i]]) / ratios[i] - 1)
-        for i in range(len(ratios))
+        abs(
+            rows[i] @ _solve([one for one, fold in zip(students, folds, strict=True) if fold != folds[i]]) / ratios[i]
+            - 1
+        )
+        for i in range(len(students))
         if len(set(folds)) > 1
     ]
-    return Prices(rates, float(np.median(errors)) if errors else 0.0)
+    return Prices(_solve(students), float(np.median(errors)) if errors else 0.0)
 
 
-def _solve(rows: NDArray[np.float64], ratios: NDArray[np.float64]) -> NDArray[np.float64]:
-    scale = np.maximum(rows.max(0), 1e-30)
-    # A whisper of ridge: features that always move together share the price instead of one taking it all.
-    weighted = np.vstack([rows / scale / ratios[:, None], 1e-2 * np.eye(N_FEATURES)])
-    solution, _ = nnls(weighted, np.concatenate([np.ones(len(ratios)), np.zeros(N_FEATURES)]))
-    rates: NDArray[np.float64] = solution / scale
+def _solve(students: Sequence[Priced]) -> NDArray[np.float64]:
+    rows = np.array([features(one.layers) for one in students])
+    ratios = np.array([one.ratio for one in students])
+    usual = _usual(rows, ratios)
+    scale = np.maximum(usual, 1e-30)  # each price as a multiple of the usual one
+    scale[usual == 0] = 1 / np.maximum(rows[:, usual == 0].max(0), 1e-30)
+    shares, wanted = list(rows / ratios[:, None]), [1.0] * len(ratios)
+    for one in students:
+        for size, share in one.parts.items():
+            part = features([layer for layer in one.layers if layer.n_positions == size])
+            part[0] = 0.0  # what belongs to no image
+            shares.append(part / one.ratio)
+            wanted.append(share)
+    pull = PULL / len(shares)
+    weighted = np.vstack([np.array(shares) * scale, pull * np.eye(N_FEATURES)])
+    solution, _ = nnls(weighted, np.concatenate([wanted, pull * (usual > 0)]))
+    rates: NDArray[np.float64] = solution * scale
     return rates
+
+
+def _usual(rows: NDArray[np.float64], ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N_FEATURES,) prices with which the largest student's latency is made up of the usual shares."""
+    largest = rows[int(ratios.argmax())]
+    parts = largest[1:].reshape(len(_KINDS), -1).sum(0)
+    each = np.where(parts > 0, np.array(USUAL_SHARES) / np.maximum(parts, 1e-30), 0.0)
+    usual = np.concatenate([[0.05], np.tile(each, len(_KINDS))])
+    scaled: NDArray[np.float64] = usual * float(np.exp(np.median(np.log(ratios / (rows @ usual)))))
+    return scaled

@@ -45,7 +45,7 @@ def tiny_run(tiny_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Ru
         weights=tiny_weights,
         latency_budget="80%",
         max_accuracy_drop="10%",
-        time_budget=f"{TIME_BUDGET_S}s",
+        time_budget=f"cpu:{TIME_BUDGET_S}s",
         training_threads=1,
         n_calibration=128,
         out=tmp_path_factory.mktemp("tiny_run") / "run",

@@ -24,7 +24,7 @@ def test_defaults() -> None:
     assert (settings.seed, settings.n_threads, settings.training_threads, settings.n_calibration) == (0, 0, 0, 256)
     assert settings.precision == ("float32", "float16", "int8")
     assert settings.target == ("cpu",)
-    assert settings.transforms == ("channels", "depth", "factorize", "precision")
+    assert settings.transforms == ("channels", "depth", "resolution", "factorize", "precision")
 
 
 def test_flags_override_the_file_and_flags_not_given_do_not(tmp_path: Path) -> None:

@@ -11,14 +11,26 @@ FRONT = [member.id for member in MEMBERS]
 
 
 def test_the_whole_front_where_there_is_time() -> None:
-    assert [record.id for record in finalists(UNTESTED, TEACHER, 14)] == FRONT
     assert [record.id for record in finalists(UNTESTED, TEACHER, 5)] == FRONT
 
 
-def test_a_longer_front_is_thinned_with_both_ends_kept() -> None:
-    assert [record.id for record in finalists(UNTESTED, TEACHER, 3)] == [FRONT[0], FRONT[2], FRONT[4]]
-    assert [record.id for record in finalists(UNTESTED, TEACHER, 2)] == [FRONT[0], FRONT[4]]
-    assert len(finalists(UNTESTED, TEACHER, 1)) == 1
+def test_with_more_time_the_front_behind_it_comes_too() -> None:
+    found = [record.id for record in finalists(UNTESTED, TEACHER, 14)]
+    assert found[: len(FRONT)] == FRONT
+    assert len(FRONT) < len(found) <= 14
+
+
+def test_of_a_longer_front_those_are_taken_that_cover_most() -> None:
+    three = [record.id for record in finalists(UNTESTED, TEACHER, 3)]
+    assert len(set(three)) == 3
+    assert set(three) < set(FRONT)
+    assert [record.id for record in finalists(UNTESTED, TEACHER, 2)] == three[:2]
+    ratios = {record.id: record.latency.ratio for record in UNTESTED if record.latency}
+    # With nothing below the best accuracy counting, the most accurate one comes first.
+    best = max((record for record in UNTESTED if record.id in FRONT), key=lambda record: record.accuracy or 0.0)
+    first = finalists(UNTESTED, TEACHER, 1, floor=(best.accuracy or 0.0) - 1e-4)
+    assert [record.id for record in first] == [best.id]
+    assert ratios[best.id] == max(ratios[name] for name in FRONT)
 
 
 def test_each_targets_front_is_confirmed() -> None:
@@ -28,13 +40,13 @@ def test_each_targets_front_is_confirmed() -> None:
     # On the other target only the two that the first one beats are any good.
     records = [both(record, 0.1 + 0.01 * i if record in UNTESTED[5:7] else 0.99) for i, record in enumerate(UNTESTED)]
     teacher = both(TEACHER, 1.0)
-    only_there = {r.id for r in finalists(records, teacher, 14, ["b-1t"])}
-    everywhere = [r.id for r in finalists(records, teacher, 14, ["cpu-1t", "b-1t"])]
+    only_there = {r.id for r in finalists(records, teacher, 2, ["b-1t"])}
+    everywhere = [r.id for r in finalists(records, teacher, 7, ["cpu-1t", "b-1t"])]
     assert only_there
-    assert set(everywhere) == set(FRONT) | only_there
+    assert set(everywhere) >= set(FRONT) | only_there
     assert all(
         record.latency == original.latency
-        for record in finalists(records, teacher, 14, ["b-1t"])
+        for record in finalists(records, teacher, 2, ["b-1t"])
         for original in UNTESTED
         if original.id == record.id
     )
@@ -43,7 +55,7 @@ def test_each_targets_front_is_confirmed() -> None:
 
 def test_validation_scores_choose_though_some_have_test_scores() -> None:
     half_tested = [*RECORDS[:3], *UNTESTED[3:]]
-    assert [record.id for record in finalists(half_tested, TEACHER, 14)] == FRONT
+    assert [record.id for record in finalists(half_tested, TEACHER, 5)] == FRONT
 
 
 def test_of_two_rungs_of_one_recipe_the_better_one_is_confirmed() -> None:
@@ -51,4 +63,4 @@ def test_of_two_rungs_of_one_recipe_the_better_one_is_confirmed() -> None:
     accuracy = member.accuracy or 0.0
     # A hair faster, by noise, and worse: without care both would be on the front.
     worse = replace(member, rung=1, accuracy=accuracy - 1e-4, latency=make_latency(0.1899))
-    assert [record.id for record in finalists([worse, *UNTESTED], TEACHER, 14)] == FRONT
+    assert [record.id for record in finalists([worse, *UNTESTED], TEACHER, 5)] == FRONT

@@ -1,11 +1,13 @@
 """Recipe to record: what is known is not worked out again, and what fails is a record."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import nas.accuracy as accuracy
 import nas.evaluate as module
 from latency_models.artifact import Artifact
 from nas.confirm import confirm, student_of
@@ -13,6 +15,7 @@ from nas.errors import UserError
 from nas.evaluate import architecture_of, artifact_of, evaluate, in_precision, precisions
 from nas.workbench import Workbench, teacher_artifact
 from search_spaces.recipe import Recipe, Site
+from search_spaces.space import SearchSpace
 from search_spaces.transform import Student
 
 
@@ -57,7 +60,7 @@ def test_a_candidate_that_fails_is_a_record_and_the_next_one_is_scored(
 ) -> None:
     export = module.export_artifact
 
-    def fails(student: Student, example: object, calibration: object, path: Path) -> Artifact:
+    def fails(student: Student, example: object, calibration: object, path: Path, template: object) -> Artifact:
         path.write_bytes(b"half a file")
         raise error
 
@@ -115,6 +118,45 @@ def test_a_higher_rung_keeps_the_visits_of_the_one_below(tiny_bench: Workbench) 
     assert len(above.latency.visits) == 2
 
 
+def test_a_candidate_that_is_clearly_beaten_is_scored_on_a_part(
+    tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accuracy, "LOOKS", (50,))
+    good = evaluate(tiny_bench, a_recipe(tiny_bench))
+    assert good.latency is not None
+    assert good.environment["n_validation"] == "200"
+    faster = replace(good, latency=replace(good.latency, ratio_high=1e-6))
+    tiny_bench.kept.keep_standing(faster)
+    recipe = a_recipe(tiny_bench, 1)
+    student = tiny_bench.space.build(recipe)
+    with torch.no_grad():
+        student.module.head.weight.zero_()  # type: ignore[union-attr, operator]
+    record = evaluate(tiny_bench, recipe, student=student)
+    assert record.environment["n_validation"] == "50"
+    assert record.accuracy is not None
+    assert record.accuracy < 0.3
+    of_another_rung = evaluate(tiny_bench, recipe, 1, student)
+    assert of_another_rung.environment["n_validation"] == "200"
+
+
+def test_one_architecture_is_repaired_once_for_all_precisions(
+    tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = a_recipe(tiny_bench)
+    build, built = tiny_bench.space.build, list[Recipe]()
+
+    def watched(space: SearchSpace, recipe: Recipe) -> Student:
+        built.append(recipe)
+        return build(recipe)
+
+    monkeypatch.setattr(SearchSpace, "build", watched)
+    records = [evaluate(tiny_bench, in_precision(tiny_bench, recipe, precision)) for precision in ("float32", "int8")]
+    assert built == [recipe]
+    assert [artifact_of(tiny_bench, record).precision for record in records] == ["float32", "int8"]
+    assert records[0].n_parameters == records[1].n_parameters
+    assert records[0].artifact_digest != records[1].artifact_digest
+
+
 def test_precisions_of_an_architecture(tiny_bench: Workbench) -> None:
     recipe = a_recipe(tiny_bench)
     assert precisions(tiny_bench) == ("float32", "int8")
@@ -146,7 +188,7 @@ def test_confirming_adds_visits_and_test_scores_and_nothing_else(tiny_bench: Wor
     teacher, record = tiny_bench.ledger.get(Recipe(), 0), evaluate(tiny_bench, recipe)
     assert teacher is not None
     assert record.latency is not None
-    confirm(tiny_bench, [record], teacher)
+    confirm(tiny_bench, [record], teacher, 100)
     confirmed = tiny_bench.ledger.get(recipe, 0)
     assert confirmed is not None
     assert confirmed.latency is not None

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from nas.cli import main
 from nas.ledger import open_ledger
@@ -35,7 +37,7 @@ PHASES = (
 INTO_THE_PHASE_S = 0.15
 
 
-def search_arguments(run: Path, weights: Path, time_budget: str = "20s") -> list[str]:
+def search_arguments(run: Path, weights: Path, time_budget: str = "cpu:20s") -> list[str]:
     return [
         "search", SPEC, "--data", DATA, "--weights", str(weights), "--latency-budget", "80%",
         "--max-accuracy-drop", "20%", "--time-budget", time_budget, "--training-threads", "1",
@@ -120,13 +122,14 @@ def assert_kept(before: dict[str, Record], after: dict[str, Record]) -> None:
 def assert_whole(run: Path) -> None:
     """A finished run: files, ledger and study are sound, and no recipe is there twice."""
     names = {path.name for path in run.iterdir()}
-    assert {"front.csv", "records.parquet", "front.html", "front.png", "cards", "study.sqlite"} <= names
+    assert {"front.csv", "records.parquet", "front.html", "front.png", "cards", "study.journal"} <= names
     assert Run.open(run).finished
     with sqlite3.connect(run / "ledger.sqlite") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         twice = "SELECT digest, rung, count(*) FROM records GROUP BY digest, rung HAVING count(*) > 1"
         assert connection.execute(twice).fetchall() == []
-    study = optuna.load_study(study_name="understudy", storage=f"sqlite:///{run}/study.sqlite")
+    storage = JournalStorage(JournalFileBackend(str(run / "study.journal")))
+    study = optuna.load_study(study_name="understudy", storage=storage)
     assert all(trial.state != optuna.trial.TrialState.RUNNING for trial in study.trials)
     for record in records_of(run).values():
         if record.ok:

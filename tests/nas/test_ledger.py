@@ -1,15 +1,15 @@
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latency_models.latency import Latency, Visit
 from nas.errors import UserError
-from nas.ledger import open_ledger, study_url
+from nas.ledger import open_ledger
 from nas.record import Record
 from search_spaces.recipe import Recipe
 
@@ -215,12 +215,12 @@ def test_a_reader_beside_the_writer(tmp_path: Path) -> None:
         assert reader.records() == [FULL, TEACHER]
 
 
-def test_the_study_lies_beside_the_ledger_whatever_the_folder_is_called(tmp_path: Path) -> None:
-    run = tmp_path / "a run? 100% #1 ü"
-    run.mkdir()
-    open_ledger(run, create=True).close()
-    study = optuna.create_study(storage=study_url(run), study_name="s", directions=["minimize", "minimize"])
-    study.add_trial(optuna.trial.create_trial(values=[1.0, 2.0]))
-    assert sorted(entry.name for entry in run.iterdir()) == ["ledger.sqlite", "study.sqlite"]
-    assert optuna.load_study(storage=study_url(run), study_name="s").trials[0].values == [1.0, 2.0]
-    open_ledger(run, create=False).close()
+def test_a_ledger_sees_what_another_connection_has_changed(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, create=True) as one, open_ledger(tmp_path, create=False) as other:
+        one.put(TEACHER)
+        assert other.get(TEACHER.recipe, 0) == TEACHER
+        changed = replace(TEACHER, note="changed")
+        one.put(changed)
+        assert one.records() == [changed]
+        assert other.get(TEACHER.recipe, 0) == changed
+        assert other.records() == [changed]

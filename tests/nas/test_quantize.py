@@ -176,3 +176,15 @@ def test_range_is_reduced_only_without_vnni(
     assert needs_reduced_range(cpu_info) is reduced
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert needs_reduced_range(cpu_info) is False
+
+
+def test_what_a_relu_gives_is_quantised_from_zero_to_its_largest_value(tmp_path: Path) -> None:
+    source = network(tmp_path / "n.onnx")
+    model = onnx.load(source)
+    model.graph.output.append(helper.make_tensor_value_info("r1", TensorProto.FLOAT, None))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    largest = session.run(["r1"], {"x": X, "z": Z})[0].max()
+    quantized = onnx.load(quantize_int8(source.read_bytes(), tmp_path / "n8.onnx", {"x": X, "z": Z}).path)
+    initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
+    assert initializers["r1_scale"] == pytest.approx(largest / 255)
+    assert initializers["r1_zero_point"] == 0

@@ -10,6 +10,8 @@ import optuna
 import pandas as pd
 import pytest
 import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from torch import nn
 
 import nas
@@ -38,7 +40,7 @@ def float32_member(run: Run) -> Record:
 def test_the_run_is_finished_and_its_files_are_there(tiny_run: Run) -> None:
     assert tiny_run.finished
     names = {path.name for path in tiny_run.folder.iterdir()}
-    wanted = {"front.csv", "records.parquet", "front.html", "front.png", "cards", "ledger.sqlite", "study.sqlite"}
+    wanted = {"front.csv", "records.parquet", "front.html", "front.png", "cards", "ledger.sqlite", "study.journal"}
     assert wanted | {"settings.yaml", "owner.json", "artifacts", "students", "weights"} <= names
     assert (tiny_run.folder / "front.png").read_bytes().startswith(b"\x89PNG")
     page = (tiny_run.folder / "front.html").read_text()
@@ -110,7 +112,8 @@ def test_a_card_for_each_member(tiny_run: Run) -> None:
 
 
 def test_the_study_opens_in_optuna(tiny_run: Run) -> None:
-    study = optuna.load_study(study_name="understudy", storage=f"sqlite:///{tiny_run.folder}/study.sqlite")
+    storage = JournalStorage(JournalFileBackend(str(tiny_run.folder / "study.journal")))
+    study = optuna.load_study(study_name="understudy", storage=storage)
     ids = {record.id for record in tiny_run.records}
     done = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
     assert len(done) >= 4
@@ -223,7 +226,7 @@ def test_a_run_from_python_with_a_budget_out_of_reach(
     """Without labels, one kind of change, float32 only: the smallest search there is."""
     sets = tuple((images,) for images, _ in tiny.make_data())
     run = nas.search(
-        tiny_teacher, sets, latency_budget="1us", time_budget="6s", training_threads=1, n_calibration=64,
+        tiny_teacher, sets, latency_budget="1us", time_budget="cpu:6s", training_threads=1, n_calibration=64,
         precision=("float32",), transforms=("channels",), out=tmp_path / "run", style="silent",
     )  # fmt: skip
     assert (run.folder / "front.csv").is_file()
@@ -251,7 +254,7 @@ def test_a_budget_out_of_reach_on_the_command_line(
     run = tmp_path / "run"
     arguments = [
         "search", SPEC, "--data", DATA, "--weights", str(tiny_weights), "--latency-budget", "0.01%",
-        "--time-budget", "6s", "--training-threads", "1", "--n-calibration", "64", "--out", str(run), "--quiet",
+        "--time-budget", "cpu:6s", "--training-threads", "1", "--n-calibration", "64", "--out", str(run), "--quiet",
     ]  # fmt: skip
     status = main(arguments)
     said = capsys.readouterr()
@@ -270,7 +273,7 @@ def test_values_of_one_column_without_labels(tiny_teacher: nn.Module, tmp_path: 
     teacher = nn.Sequential(tiny_teacher, nn.Linear(10, 1)).eval()
     sets = tuple((images,) for images, _ in tiny.make_data())
     run = nas.search(
-        teacher, sets, latency_budget="70%", time_budget="6s", training_threads=1, n_calibration=64,
+        teacher, sets, latency_budget="70%", time_budget="cpu:6s", training_threads=1, n_calibration=64,
         out=tmp_path / "run", style="silent",
     )  # fmt: skip
     with open_ledger(run.folder, create=False) as ledger:

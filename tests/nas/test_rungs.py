@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 import nas.rungs as module
-from nas.distill import Lesson, teacher_outputs
+from nas.answers import Answers
+from nas.distill import Lesson
 from nas.evaluate import architecture_of
 from nas.record import Record
 from nas.rungs import checkpoint_path, levels, promising, spread, train, weights_path
@@ -79,7 +80,9 @@ def lesson_of(bench: Workbench) -> Lesson:
     task = bench.task
     check = task.data.validation
     assert check.labels is not None
-    return Lesson(task, task.data.train, teacher_outputs(task, task.data.train), check, check.labels)
+    asked = Answers(task, check).on(torch.arange(len(check)))
+    reference = check.labels
+    return Lesson(task, task.data.train, Answers(task, task.data.train), check, reference, asked)
 
 
 def an_architecture(bench: Workbench) -> Recipe:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nas.strategies.prices import N_FEATURES, Prices, features, learn
+from latency_models.kernel import KernelTime
+from nas.strategies.prices import N_FEATURES, Priced, Prices, features, learn, parts_of
 from search_spaces.cost import LayerCost
 
 Layers = tuple[LayerCost, ...]
@@ -43,35 +44,64 @@ def test_depthwise_layers_are_not_rounded_to_steps() -> None:
 def test_known_rates_are_recovered() -> None:
     rates = np.zeros(N_FEATURES)
     rates[[0, 1, 3, 16]] = 0.02, 0.03, 2e-8, 0.01
-    seen = [(layers, float(features(layers) @ rates)) for layers in students()]
+    seen = [Priced(layers, float(features(layers) @ rates)) for layers in students()]
     prices = learn(seen[:30])
     assert (prices.rates >= 0).all()
     assert prices.error < 0.01
-    for layers, ratio in seen[30:]:
-        assert prices.ratio(layers) == pytest.approx(ratio, rel=0.03)
+    for one in seen[30:]:
+        assert prices.ratio(one.layers) == pytest.approx(one.ratio, rel=0.03)
 
 
 def test_the_error_is_what_unseen_students_show() -> None:
     generator = np.random.default_rng(1)
     rates = np.zeros(N_FEATURES)
     rates[[0, 3]] = 0.02, 2e-8
-    noisy = [(layers, float(features(layers) @ rates) * generator.lognormal(0, 0.2)) for layers in students(60)]
+    noisy = [Priced(layers, float(features(layers) @ rates) * generator.lognormal(0, 0.2)) for layers in students(60)]
     assert 0.07 < learn(noisy).error < 0.25  # the median of |N(0, 0.2)| is 0.13
 
 
 def test_noise_never_makes_a_price_negative() -> None:
     generator = np.random.default_rng(2)
-    prices = learn([(layers, float(generator.uniform(0.1, 1))) for layers in students(10)])
+    prices = learn([Priced(layers, float(generator.uniform(0.1, 1))) for layers in students(10)])
     assert (prices.rates >= 0).all()
     assert np.isfinite(prices.error)
 
 
 def test_few_students_are_enough_and_none_are_not() -> None:
     one = students(1)[0]
-    assert learn([(one, 0.5)]).ratio(one) == pytest.approx(0.5, rel=0.02)
+    assert learn([Priced(one, 0.5)]).ratio(one) == pytest.approx(0.5, rel=0.02)
     with pytest.raises(ValueError, match="at least one"):
         learn([])
 
 
 def test_a_prediction_is_positive() -> None:
     assert Prices(np.zeros(N_FEATURES), 0.0).ratio([conv(3, 4)]) == 1e-4
+
+
+def test_kernels_belong_to_images_of_a_size_whichever_axis_their_channels_are_on() -> None:
+    layers = (conv(1, 16, 64), conv(16, 20, 16), linear(20, 10))
+    kernels = [
+        KernelTime("a", "Conv", 3.0, shape=(1, 16, 8, 8)),
+        KernelTime("b", "QLinearAdd", 1.0, shape=(1, 8, 8, 16)),
+        KernelTime("c", "Conv", 2.0, shape=(1, 32, 4, 4)),
+        KernelTime("d", "Gemm", 1.0, shape=(1, 10)),
+        KernelTime("e", "Transpose", 1.0, shape=(1, 7, 7, 3)),
+    ]
+    assert parts_of(kernels, layers) == {64: 0.5, 16: 0.25, 1: 0.125}
+
+
+def test_the_kernels_of_one_student_tell_which_layers_are_dear() -> None:
+    rates = np.zeros(N_FEATURES)
+    rates[[3, 16]] = 2e-8, 0.1
+    seen, other = students(2)
+    parts = {
+        n: float(features([x for x in seen if x.n_positions == n])[1:] @ rates[1:]) / float(features(seen) @ rates)
+        for n in (256, 64, 1)
+    }
+    wanted = float(features(other) @ rates)
+
+    def error(one: Priced) -> float:
+        return abs(learn([one]).ratio(other) / wanted - 1)
+
+    ratio = float(features(seen) @ rates)
+    assert error(Priced(seen, ratio, parts)) < 0.5 * error(Priced(seen, ratio))

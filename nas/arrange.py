@@ -1,0 +1,19 @@
+"""How tensors lie in memory, and the number format, that this processor trains fastest with."""
+
+import torch
+from torch import Tensor, nn
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def arranged(module: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """Puts the weights into a memory format, in place."""
+    return module.to(memory_format=memory_format)  # type: ignore[no-any-return, call-overload]  # left out of its stubs
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """Images with their channels side by side in memory; anything else as it is."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

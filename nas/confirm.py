@@ -62,8 +62,9 @@ def finalists(
 def _front(records: Sequence[Record], teacher: Record, label: str) -> list[Record]:
     best: dict[Recipe, Record] = {}
     for record in (one.on(label) for one in records):
-        # Two rungs of one recipe are one student: the latency is the same but for noise.
-        if record.ok and (record.recipe not in best or _score(record) > _score(best[record.recipe])):
+        # Two rungs of one recipe are one student, with the same latency but for noise. Training keeps no weights that
+        # are worse than before, so the higher one stands, whatever a few validation samples more or less say.
+        if record.ok and (record.recipe not in best or record.rung > best[record.recipe].rung):
             best[record.recipe] = record
     return list(front_of(best.values(), teacher.on(label), test=False).members)
 

@@ -58,9 +58,9 @@ def test_validation_scores_choose_though_some_have_test_scores() -> None:
     assert [record.id for record in finalists(half_tested, TEACHER, 5)] == FRONT
 
 
-def test_of_two_rungs_of_one_recipe_the_better_one_is_confirmed() -> None:
+def test_of_two_rungs_of_one_recipe_the_higher_one_is_confirmed() -> None:
     member = next(record for record in UNTESTED if record.id == FRONT[2])
     accuracy = member.accuracy or 0.0
-    # A hair faster, by noise, and worse: without care both would be on the front.
-    worse = replace(member, rung=1, accuracy=accuracy - 1e-4, latency=make_latency(0.1899))
-    assert [record.id for record in finalists([worse, *UNTESTED], TEACHER, 5)] == FRONT
+    # A hair faster and better, by noise: without care both would be on the front.
+    lower = replace(member, rung=1, accuracy=accuracy + 1e-4, latency=make_latency(0.1899))
+    assert [record.id for record in finalists([lower, *UNTESTED], TEACHER, 5)] == FRONT

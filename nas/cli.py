@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("--training-threads", type=int, help="default: all cores of this process")
     find.add_argument("--n-calibration", type=int, help="inputs for repair and int8 ranges (default 256)")
     find.add_argument("--precision", help="of float32,float16,int8 (default: all that a target can do)")
-    find.add_argument("--transforms", help="of channels,depth,factorize,precision (default: all)")
+    find.add_argument("--transforms", help="of channels,depth,resolution,factorize,precision (default: all)")
     find.add_argument("--quiet", action="store_true", default=None, help="no progress")
 
     again = commands.add_parser("resume", help="go on with a run that was cut off")

@@ -20,8 +20,8 @@ MAX_FEATURES = 4096
 """Above this a consumer's Gram matrix is taken block by block: inverting it would cost more than the search."""
 DAMPING = 1e-2
 """Ridge, as a share of the Gram matrix's mean diagonal."""
-AT_ONCE = 12
-"""A twelfth of the units that are left go before the scores are worked out anew."""
+AT_ONCE = 8
+"""An eighth of the units that are left go before the scores are worked out anew."""
 
 
 @dataclass(frozen=True, eq=False)

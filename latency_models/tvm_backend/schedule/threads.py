@@ -15,7 +15,7 @@ FLOPS_PER_S_AND_LANE = 6e9
 """Of one core: what a well scheduled kernel reaches for each lane of a vector register."""
 BYTES_PER_S = 2e10
 """Of one core, out of its second-level cache."""
-LAUNCH_S = 12e-6
+LAUNCH_S = 16e-6
 """What sharing a kernel with TVM's thread pool must save to be worth it. A launch costs 1.5 to 3 microseconds while the
 threads wait for it (7 to 9 where they sleep); on a machine whose cores have other work too it was often 5 to 10, and a
 second thread must not make a network slower."""

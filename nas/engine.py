@@ -88,23 +88,27 @@ def _train(bench: Workbench) -> None:
     if bench.ledger.get_fact("trained") or bench.deadline.elapsed_s() >= end_s:
         return
     time_s = float(bench.ledger.get_fact("training_s") or end_s - bench.deadline.elapsed_s())
-    bench.ledger.set_fact("training_s", time_s)
     lesson = _lesson(bench, time_s)
     # A step of a student, back and forth, takes about as long as the teacher forth.
     step_s = N_BATCH * float(bench.ledger.get_fact("answer_s"))
     wanted = {label: levels(_level(bench, label)) for label in bench.models}
     n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / (LONG_STEPS * step_s))))
     n_short = min(N_SHORT, int(SHORT_SHARE * time_s / (SHORT_STEPS * step_s)))
-    if n_short > n_long:
-        short = _remembered(bench, "short", lambda: spread(_views(bench, 0), wanted, n_short))
-        _distil_each(bench, lesson, short, 1, end_s - (1 - SHORT_SHARE) * time_s, "short distillation")
+    has_two_rungs = n_short > n_long  # else one distillation for each student, none that only finds out
+    n_first = n_short if has_two_rungs else max(1, int(time_s / (LONG_STEPS * step_s)))
+    first = _remembered(bench, "short", lambda: spread(_views(bench, 0), wanted, n_first))
+    if not first:
+        return  # not "trained": a resumed search may have latencies to choose by
+    bench.ledger.set_fact("training_s", time_s)
+    if not has_two_rungs:
+        _distil_each(bench, lesson, first, 1, end_s, "distillation")
+    else:
+        _distil_each(bench, lesson, first, 1, end_s - (1 - SHORT_SHARE) * time_s, "short distillation")
         ask_again(bench)
         chosen = _remembered(bench, "long", lambda: spread(_views(bench, 1), wanted, n_long))
+        if not chosen:
+            return
         _distil_each(bench, lesson, chosen, 2, end_s, "long distillation")
-    else:  # one distillation for each student, none that only finds out
-        n_only = max(1, int(time_s / (LONG_STEPS * step_s)))
-        only = _remembered(bench, "short", lambda: spread(_views(bench, 0), wanted, n_only))
-        _distil_each(bench, lesson, only, 1, end_s, "distillation")
     bench.ledger.set_fact("trained", True)
 
 

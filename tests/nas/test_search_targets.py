@@ -243,6 +243,7 @@ def test_the_only_board_is_lost_and_the_search_goes_on_when_it_is_back(
     assert run.front.members
     assert all(everywhere(record) for record in run.records)
     assert {record.id: record.accuracy for record in lost}.items() <= {r.id: r.accuracy for r in run.records}.items()
+    assert max(record.rung for record in run.records) >= 1  # the time that was left went into training
 
 
 def test_nobody_at_the_address_is_said_before_any_work(

@@ -6,9 +6,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from nas.arrange import arranged, channels_last, has_bfloat16
 from nas.data import Split
 from nas.teacher import Task
+from search_spaces.arrange import arranged, channels_last, has_bfloat16
 
 MAX_CACHED_BYTES = 1 << 30
 N_BATCH = 128
@@ -50,7 +50,7 @@ class Answers:
 
     @torch.no_grad()
     def _made(self, chosen: Tensor) -> Tensor:
-        inputs = tuple(channels_last(tensor) for tensor in self._train.take(chosen).inputs)
+        inputs = channels_last(self._train.take(chosen).inputs)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
             outputs: Tensor = self._teacher(*inputs)
         return outputs.float()

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nas.answers import Answers
-from nas.arrange import arranged, channels_last, has_bfloat16
 from nas.data import Split
 from nas.descent import Descent
 from nas.files import write_atomic
 from nas.teacher import Task
+from search_spaces.arrange import arranged, channels_last, has_bfloat16
 from search_spaces.repair import reestimate_batch_norm
 
 TEMPERATURE = 4.0
@@ -213,7 +213,7 @@ def schedule(progress: float) -> float:
 
 def _step(student: nn.Module, lesson: Lesson, chosen: Tensor, optimizer: Descent, rate: float) -> float:
     batch = lesson.train.take(chosen)
-    inputs = tuple(channels_last(tensor) for tensor in batch.inputs)
+    inputs = channels_last(batch.inputs)
     wanted = lesson.answers.on(chosen)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
         outputs = student(*inputs)
@@ -242,7 +242,7 @@ def _keep_better(student: nn.Module, lesson: Lesson, state: _State) -> None:
 def _check(student: nn.Module, lesson: Lesson) -> _Seen:
     student.eval()
     split = lesson.check
-    batches = [tuple(channels_last(t[i : i + 128]) for t in split.inputs) for i in range(0, len(split), 128)]
+    batches = [channels_last(tuple(t[i : i + 128] for t in split.inputs)) for i in range(0, len(split), 128)]
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=has_bfloat16()):
         outputs = torch.cat([student(*batch).float() for batch in batches])
     if not bool(torch.isfinite(outputs).all()):

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from latency_models.errors import LatencyError
 from latency_models.kernel import KernelTime
-from nas.arrange import has_bfloat16
 from nas.ask_again import still_away
 from nas.distill import is_classifier
 from nas.evaluate import architecture_of, artifact_of, beat, evaluate_and_report, in_precision, precisions
@@ -20,6 +19,7 @@ from nas.strategies.prices import Priced, Prices, learn, parts_of
 from nas.strategies.prober import Prober
 from nas.strategies.sensitivity import complete, probe, probes
 from nas.workbench import Workbench, budget_ratio, calibration_inputs, time_is_before
+from search_spaces.arrange import has_bfloat16
 from search_spaces.estimate import CostIndex
 from search_spaces.precision import SITE as PRECISION
 from search_spaces.recipe import Choice, Recipe, Site

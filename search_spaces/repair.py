@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from search_spaces.arrange import arranged, channels_last
 from search_spaces.slicing import Keep
 from search_spaces.statistics import (
     LAYERS,
     Layer,
     LayerRows,
     Statistics,
-    channels_last,
     input_rows,
     matrix_of,
     n_groups,
@@ -56,14 +56,14 @@ def refit(student: nn.Module, statistics: Statistics, keeps: Mapping[str, Keep])
     inputs = statistics.inputs
     if statistics.channels_last:
         inputs = channels_last(inputs)
-        student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        arranged(student, torch.channels_last)
     try:
         outputs: Tensor = student(*inputs)
     finally:
         for handle in handles:
             handle.remove()
         if statistics.channels_last:
-            student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+            arranged(student, torch.contiguous_format)
     return outputs.contiguous()
 
 

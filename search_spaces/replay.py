@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from search_spaces.statistics import LAYERS, channels_last
+from search_spaces.arrange import arranged, channels_last
+from search_spaces.statistics import LAYERS
 
 MAP_ROWS, ROWS_PER_CHANNEL = 4096, 5
 """Positions that a map over channels is learned from, and how many it takes for each channel at least."""
@@ -53,7 +54,7 @@ class Replay:
         """
         self._network = copy.deepcopy(teacher).eval()
         if images_last:
-            self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            arranged(self._network, torch.channels_last)
             inputs = channels_last(inputs)
         self._bfloat16 = bfloat16
         self._modules = {path: module for path, module in self._network.named_modules() if path}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
+from search_spaces.arrange import arranged, channels_last
 from search_spaces.sharing import shares_weights
 
 Layer = nn.Conv1d | nn.Conv2d | nn.Linear
@@ -117,16 +118,11 @@ def collect(
     return Statistics(inputs, outputs, rows, _runs_channels_last(teacher, inputs))
 
 
-def channels_last(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The same inputs, images with their channels side by side in memory."""
-    return tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in inputs)
-
-
 def _runs_channels_last(teacher: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
     if not any(tensor.ndim == 4 for tensor in inputs):
         return False
     some = tuple(tensor[:2] for tensor in inputs)
-    wanted, other = teacher(*some), copy.deepcopy(teacher).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    wanted, other = teacher(*some), arranged(copy.deepcopy(teacher), torch.channels_last)
     try:
         got: Tensor = other(*channels_last(some))
     except RuntimeError:

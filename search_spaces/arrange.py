@@ -1,4 +1,4 @@
-"""How tensors lie in memory, and the number format, that this processor trains fastest with."""
+"""How tensors lie in memory, and the number format, that this processor computes fastest with."""
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,6 @@ def arranged(module: nn.Module, memory_format: torch.memory_format) -> nn.Module
     return module.to(memory_format=memory_format)  # type: ignore[no-any-return, call-overload]  # left out of its stubs
 
 
-def channels_last(tensor: Tensor) -> Tensor:
-    """Images with their channels side by side in memory; anything else as it is."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+def channels_last(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The same tensors, images with their channels side by side in memory."""
+    return tuple(t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors)

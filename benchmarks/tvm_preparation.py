@@ -25,8 +25,8 @@ from latency_models.target import Target
 from latency_models.tvm_backend import emitter, lowering, machine_code
 from latency_models.tvm_backend.build import link
 from latency_models.tvm_backend.lowering import lower
-from nas.export import onnx_bytes
 from nas.tasks.resnet import BasicBlock, ResNet
+from nas.trace import onnx_bytes
 
 SHAPE = (1, 3, 32, 32)
 STAGES = (16, 32, 64)

@@ -29,7 +29,8 @@ from latency_models.host import host_processor
 from latency_models.latency import Latency, Visit
 from latency_models.target import Target
 from latency_models.timing import Plan, Runner, latency_from_visits, visit
-from nas.export import feed, onnx_bytes
+from nas.export import feed
+from nas.trace import onnx_bytes
 
 Feed = Mapping[str, NDArray[np.generic]]
 SLOWER = 1.05

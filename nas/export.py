@@ -2,7 +2,6 @@
 
 import io
 import json
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,12 +21,12 @@ from nas.float16 import N_CALIBRATION, to_float16
 from nas.quantize import quantize_int8
 from nas.teacher import RUN_ERRORS, freeze
 from nas.template import Template, filled, template_of
+from nas.trace import input_names, onnx_bytes
 from search_spaces.coupling import first_line
 from search_spaces.recipe import Recipe
 from search_spaces.space import SearchSpace
 from search_spaces.transform import Student
 
-OPSET = 17
 N_CHECK = 4
 """Inputs on which a file made from a template is held against the module before anything is made of it."""
 N_QUANTIZE = 32
@@ -39,45 +38,16 @@ networks with random weights: float32 some 1e-6, float16 6e-5 to 6e-4, growing w
 something else; its difference says how far quantisation moved it, and only nonsense is refused."""
 
 
-def input_names(n_inputs: int) -> list[str]:
-    """Names of the graph's inputs: `input`, or `input_0`, `input_1`, ..."""
-    return ["input"] if n_inputs == 1 else [f"input_{index}" for index in range(n_inputs)]
-
-
 def feed(inputs: tuple[Tensor, ...]) -> dict[str, NDArray[np.generic]]:
     """The inputs under the graph's names."""
     names = input_names(len(inputs))
     return {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in zip(names, inputs, strict=True)}
 
 
-def onnx_bytes(module: nn.Module, example: tuple[Tensor, ...]) -> bytes:
-    """The module as an ONNX file with a free batch axis, batch norms folded.
-
-    torch's tracing exporter takes a tenth of a second where the newer one takes some three; what either writes is
-    believed only after `float32_parity`.
-    """
-    names = input_names(len(example))
-    axes = {name: {0: "batch"} for name in (*names, "output")}
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            tuple(tensor[:1] for tensor in example),
-            buffer,  # type: ignore[arg-type]
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=names,
-            output_names=["output"],
-            dynamic_axes=axes,
-        )
-    return buffer.getvalue()
-
-
 def teacher_template(teacher: nn.Module, example: tuple[Tensor, ...]) -> Template | None:
     """The teacher's template, or None where it cannot be traced with marks."""
     try:
-        return template_of(teacher, example, input_names(len(example)), OPSET)
+        return template_of(teacher, example)
     except (RuntimeError, TypeError, ValueError):  # students are traced one by one then
         return None
 

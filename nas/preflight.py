@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from nas.data import Data, Split
 from nas.errors import UserError
-from nas.export import onnx_bytes
 from nas.preflight_trace import Trace, check_trace, differ
 from nas.teacher import RUN_ERRORS, Task, first_outputs, run_batched, top1_accuracy
+from nas.trace import onnx_bytes
 
 N_PARITY = 16
 """Real samples on which the traced graph must equal the teacher."""

@@ -7,9 +7,7 @@ gives another graph for other widths, which a template cannot know.
 """
 
 import copy
-import io
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from nas.graph_edits import Array, fold_batch_norms, remove_unused
+from nas.trace import onnx_bytes
 
 DOMAIN = "understudy"
 BEGINS, ENDS = "begins", "ends"
@@ -57,14 +56,12 @@ class Template:
     kinds: dict[str, type[nn.Module]]
 
 
-def template_of(teacher: nn.Module, example: tuple[Tensor, ...], names: Sequence[str], opset: int) -> Template:
+def template_of(teacher: nn.Module, example: tuple[Tensor, ...]) -> Template:
     """Traces the teacher once.
 
     Args:
         teacher: in eval mode; not modified.
-        example: one sample of each input.
-        names: of the graph's inputs.
-        opset: ONNX operator set.
+        example: at least one sample of each input.
 
     Raises:
         RuntimeError: it cannot be traced.
@@ -74,23 +71,7 @@ def template_of(teacher: nn.Module, example: tuple[Tensor, ...], names: Sequence
         if path:
             module.register_forward_pre_hook(_begin(path))
             module.register_forward_hook(_end(path))
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            marked,
-            tuple(tensor[:1] for tensor in example),
-            buffer,  # type: ignore[arg-type]
-            dynamo=False,
-            opset_version=opset,
-            input_names=list(names),
-            output_names=["output"],
-            dynamic_axes={name: {0: "batch"} for name in (*names, "output")},
-            training=torch.onnx.TrainingMode.PRESERVE,  # leaves batch norms alone; the module is in eval mode
-            do_constant_folding=False,
-            custom_opsets={DOMAIN: 1},
-        )
-    model = onnx.load_from_string(buffer.getvalue())
+    model = onnx.load_from_string(onnx_bytes(marked, example, DOMAIN))
     del model.graph.value_info[:]
     _part_equal_weights(model.graph, teacher.state_dict())
     return Template(model, {path: type(module) for path, module in teacher.named_modules()})

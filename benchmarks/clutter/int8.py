@@ -10,7 +10,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from nas.export import feed, onnx_bytes
+from nas.export import feed
+from nas.trace import onnx_bytes
 
 N_CALIBRATION, N_BATCH = 256, 32
 

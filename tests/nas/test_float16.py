@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from nas.export import feed, onnx_bytes
+from nas.export import feed
 from nas.float16 import to_float16
+from nas.trace import onnx_bytes
 from tests.search_spaces.networks import EXAMPLES, build
 
 X = np.random.default_rng(0).standard_normal((4, 3, 6, 6)).astype(np.float32)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import nas.export as export
-from nas.export import export_artifact, feed, input_names, onnx_bytes, parity, teacher_template
+from nas.export import export_artifact, feed, parity, teacher_template
 from nas.template import Template, filled
+from nas.trace import input_names, onnx_bytes
 from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
 from tests.search_spaces.networks import build

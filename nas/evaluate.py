@@ -8,6 +8,7 @@ from latency_models.artifact import Artifact, Precision
 from latency_models.errors import LatencyError
 from latency_models.onnxruntime_backend import ORT_ERRORS
 from nas.accuracy import growing_score
+from nas.bar import bar
 from nas.export import export_artifact, opened, parity
 from nas.latencies import out_of_reach, refused_everywhere, timed
 from nas.record import Record
@@ -69,7 +70,6 @@ def evaluate(
         record = replace(blank, failure=f"{type(error).__name__}: {str(error).strip() or 'no message'}")
         bench.artifact_path(recipe, rung).unlink(missing_ok=True)
     bench.ledger.put(record)
-    bench.kept.keep_standing(record)
     return record
 
 
@@ -115,18 +115,9 @@ def _scored(bench: Workbench, blank: Record, student: Student) -> Record:
     if refused_everywhere(record):
         raise ValueError("; ".join(f"{label}: {reason}" for label, reason in record.refusals.items()))
     on = bench.validation if blank.rung else bench.screening
-    found = growing_score(bench.task, session, on, _bar(bench, record))
+    found = growing_score(bench.task, session, on, bar(bench.ledger.records(), record))
     environment = {"parity": f"{off:.3g}", "n_validation": str(found.n_samples)}
     return replace(record, accuracy=found.value, environment=environment)
-
-
-def _bar(bench: Workbench, record: Record) -> float | None:
-    """The accuracy that a timed record needs in order to matter, see `Kept.bar`."""
-    if bench.kept.standings is None:
-        bench.kept.standings = {}
-        for known in bench.ledger.records():
-            bench.kept.keep_standing(known)
-    return bench.kept.bar(record)
 
 
 def artifact_of(bench: Workbench, record: Record) -> Artifact:

@@ -126,7 +126,7 @@ def test_a_candidate_that_is_clearly_beaten_is_scored_on_a_part(
     assert good.latency is not None
     assert good.environment["n_validation"] == "200"
     faster = replace(good, latency=replace(good.latency, ratio_high=1e-6))
-    tiny_bench.kept.keep_standing(faster)
+    tiny_bench.ledger.put(faster)
     recipe = a_recipe(tiny_bench, 1)
     student = tiny_bench.space.build(recipe)
     with torch.no_grad():

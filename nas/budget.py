@@ -15,7 +15,8 @@ _LONGEST_S = 365 * 24 * 3600.0
 _SMALLEST = 1e-9  # of any unit; below it a number counts as zero
 
 _LATENCY_REMEDY = "Write a time (`2ms`, `800us`, `0.01s`) or a share of the teacher's latency (`40%`)."
-_TIME_REMEDY = "Write hours, minutes and seconds, for example `5m`, `90s`, `1h30m`, or `cpu:5m` for CPU time."
+_TIME_REMEDY = "Write hours, minutes and seconds, for example `5m`, `90s` or `1h30m`."
+_TIME_OR_CPU_REMEDY = f"{_TIME_REMEDY} With `cpu:` in front, as `cpu:5m`, it is CPU time."
 _SHARE_REMEDY = "Write percentage points of accuracy, for example `0.5%` or `1pt`."
 
 
@@ -109,8 +110,8 @@ def parse_time_budget(text: str) -> TimeBudget:
     """
     prefix, colon, rest = text.strip().partition(":")
     if colon and prefix == "cpu":
-        return TimeBudget(parse_time(rest), of_cpu=True)
-    return TimeBudget(parse_time(text))
+        return TimeBudget(_seconds(rest, _TIME_OR_CPU_REMEDY), of_cpu=True)
+    return TimeBudget(_seconds(text, _TIME_OR_CPU_REMEDY))
 
 
 def parse_time(text: str) -> float:
@@ -119,15 +120,19 @@ def parse_time(text: str) -> float:
     Raises:
         UserError: anything else: no unit, zero, negative, longer than a year, units out of order.
     """
+    return _seconds(text, _TIME_REMEDY)
+
+
+def _seconds(text: str, remedy: str) -> float:
     match = _TIME.fullmatch(text.strip())
     if match is None or not any(match.groups()):
-        raise UserError(f"The time budget `{text}` is not a time.", _TIME_REMEDY)
+        raise UserError(f"The time budget `{text}` is not a time.", remedy)
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     total_s = hours * 3600 + minutes * 60 + seconds
     if total_s < _SMALLEST:
-        raise UserError(f"The time budget `{text}` is zero.", _TIME_REMEDY)
+        raise UserError(f"The time budget `{text}` is zero.", remedy)
     if total_s > _LONGEST_S:
-        raise UserError(f"The time budget `{text}` is longer than a year.", _TIME_REMEDY)
+        raise UserError(f"The time budget `{text}` is longer than a year.", remedy)
     return total_s
 
 

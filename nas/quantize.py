@@ -37,7 +37,7 @@ QUANTIZED = (
 
 
 def quantize_int8(
-    float32: Path | bytes,
+    float32: bytes,
     out: Path,
     calibration: Mapping[str, NDArray[np.generic]],
     n_batch: int = 32,
@@ -49,7 +49,7 @@ def quantize_int8(
     Outputs that come straight out of a matrix product stay float32, so that close logits do not become ties.
 
     Args:
-        float32: ONNX file or its content, weights inside.
+        float32: content of the ONNX file, weights inside.
         out: file to write; it appears whole or not at all.
         calibration: input name to array; first axis n samples, the same n for all.
         n_batch: samples to an inference; a graph with a fixed batch is fed that many at a time.
@@ -87,17 +87,14 @@ def needs_reduced_range(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
     return not {"avx512_vnni", "avx_vnni"} & set(text.split())
 
 
-def _folded(float32: Path | bytes) -> onnx.ModelProto:
+def _folded(float32: bytes) -> onnx.ModelProto:
     """The model after constant folding and batch-norm fusion by ONNX Runtime's basic optimiser, with shapes."""
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         options = _quiet_options(ort.GraphOptimizationLevel.ORT_ENABLE_BASIC)
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
         # Sharing constants renames them and lets layers share a bias, which the quantiser cannot scale per layer.
         ort.InferenceSession(
-            float32 if isinstance(float32, bytes) else str(float32),
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=["ConstantSharing"],
+            float32, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantSharing"]
         )
         model = onnx.shape_inference.infer_shapes(onnx.load(options.optimized_model_filepath))
     for i, node in enumerate(model.graph.node):

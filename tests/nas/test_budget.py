@@ -89,6 +89,7 @@ def test_other_times_are_refused(text: str) -> None:
     with pytest.raises(UserError, match="time budget") as caught:
         parse_time(text)
     assert "`1h30m`" in caught.value.remedy
+    assert "cpu:" not in caught.value.remedy  # `nas tune` knows no CPU time
 
 
 @pytest.mark.parametrize(
@@ -158,5 +159,6 @@ def test_a_time_budget_of_cpu_seconds_says_so() -> None:
     assert parse_time_budget("cpu:3m") == TimeBudget(180.0, of_cpu=True)
     assert parse_time_budget("90s") == TimeBudget(90.0)
     for text in ("gpu:3m", "cpu:", "3m:cpu", "cpu:cpu:3m"):
-        with pytest.raises(UserError, match="is not a time"):
+        with pytest.raises(UserError, match="is not a time") as caught:
             parse_time_budget(text)
+        assert "`cpu:5m`" in caught.value.remedy

@@ -21,7 +21,7 @@ Z = RNG.standard_normal((40, 3)).astype(np.float32)
 Constants = Mapping[str, NDArray[np.float32]]
 
 
-def save(path: Path, nodes: Sequence[onnx.NodeProto], inputs: dict[str, list[str | int]], constants: Constants) -> Path:
+def made(nodes: Sequence[onnx.NodeProto], inputs: dict[str, list[str | int]], constants: Constants) -> bytes:
     graph = helper.make_graph(
         nodes,
         "network",
@@ -29,11 +29,12 @@ def save(path: Path, nodes: Sequence[onnx.NodeProto], inputs: dict[str, list[str
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    content: bytes = model.SerializeToString()
+    return content
 
 
-def network(path: Path, n: str | int = "n") -> Path:
+def network(n: str | int = "n") -> bytes:
     """Two inputs x (n, 2, 6, 6) and z (n, 3), a shared bias behind Identity, unnamed nodes; y (n, 3)."""
     nodes = [
         helper.make_node("Identity", ["bias"], ["bias_again"]),
@@ -53,29 +54,29 @@ def network(path: Path, n: str | int = "n") -> Path:
         "head": RNG.standard_normal((7, 3)).astype(np.float32),
         "head_bias": np.array([0.0, 1.0, 2.0], np.float32),
     }
-    return save(path, nodes, {"x": [n, 2, 6, 6], "z": [n, 3]}, constants)
+    return made(nodes, {"x": [n, 2, 6, 6], "z": [n, 3]}, constants)
 
 
-def outputs(path: Path, feed: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    y: NDArray[np.float32] = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, feed)[0]
+def outputs(content: bytes, feed: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    y: NDArray[np.float32] = ort.InferenceSession(content, providers=["CPUExecutionProvider"]).run(None, feed)[0]
     return y
 
 
 # The percentile clips this tiny sample's extremes, which its 40 inputs do not make up for.
 @pytest.mark.parametrize(("method", "tolerance"), [("minmax", 0.02), ("percentile", 0.04)])
 def test_int8_outputs_are_close_and_the_batch_stays_free(tmp_path: Path, method: Method, tolerance: float) -> None:
-    source = network(tmp_path / "n.onnx")
+    source = network()
     artifact = quantize_int8(source, tmp_path / "n8.onnx", {"x": X, "z": Z}, method=method)
     expected = outputs(source, {"x": X, "z": Z})
-    error = np.abs(outputs(artifact.path, {"x": X, "z": Z}) - expected)
+    error = np.abs(outputs(artifact.read(), {"x": X, "z": Z}) - expected)
     assert 0 < error.mean() < tolerance * expected.std()
-    assert outputs(artifact.path, {"x": X[:1], "z": Z[:1]}).shape == (1, 3)
+    assert outputs(artifact.read(), {"x": X[:1], "z": Z[:1]}).shape == (1, 3)
     assert artifact.precision == "int8"
     assert artifact.size_bytes == artifact.path.stat().st_size
 
 
 def test_all_compute_runs_on_int8_weights_per_channel_and_outputs_are_float(tmp_path: Path) -> None:
-    artifact = quantize_int8(network(tmp_path / "n.onnx"), tmp_path / "n8.onnx", {"x": X, "z": Z}, reduce_range=False)
+    artifact = quantize_int8(network(), tmp_path / "n8.onnx", {"x": X, "z": Z}, reduce_range=False)
     model = onnx.load(artifact.path)
     onnx.checker.check_model(model, full_check=True)
     initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -94,9 +95,7 @@ def test_all_compute_runs_on_int8_weights_per_channel_and_outputs_are_float(tmp_
 
 
 def test_activation_scale_is_the_calibrated_range_over_255(tmp_path: Path) -> None:
-    source = save(
-        tmp_path / "n.onnx", [helper.make_node("Conv", ["x", "w"], ["y"])], {"x": ["n", 2, 6, 6]}, {"w": WEIGHT}
-    )
+    source = made([helper.make_node("Conv", ["x", "w"], ["y"])], {"x": ["n", 2, 6, 6]}, {"w": WEIGHT})
     x = np.zeros((5, 2, 6, 6), np.float32)
     x[4, 0, 0, 0], x[0, 1, 5, 5] = 41.0, -10.0
     model = onnx.load(quantize_int8(source, tmp_path / "n8.onnx", {"x": x}, n_batch=2).path)
@@ -107,7 +106,7 @@ def test_activation_scale_is_the_calibrated_range_over_255(tmp_path: Path) -> No
 
 
 def test_reduced_range_keeps_weights_within_seven_bits(tmp_path: Path) -> None:
-    artifact = quantize_int8(network(tmp_path / "n.onnx"), tmp_path / "n8.onnx", {"x": X, "z": Z}, reduce_range=True)
+    artifact = quantize_int8(network(), tmp_path / "n8.onnx", {"x": X, "z": Z}, reduce_range=True)
     weights = [numpy_helper.to_array(tensor) for tensor in onnx.load(artifact.path).graph.initializer]
     assert max(np.abs(array).max() for array in weights if array.dtype == np.int8) == 64
 
@@ -116,31 +115,29 @@ def test_same_input_same_file_and_nothing_left_over(tmp_path: Path, monkeypatch:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    source = network(tmp_path / "n.onnx")
-    before = source.read_bytes()
+    source = network()
     first, second = (quantize_int8(source, tmp_path / f"{i}.onnx", {"x": X, "z": Z}) for i in range(2))
     assert first.digest == second.digest
-    assert source.read_bytes() == before
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["0.onnx", "1.onnx", "n.onnx", "scratch"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0.onnx", "1.onnx", "scratch"]
     assert list(scratch.iterdir()) == []
 
 
 def test_nothing_is_printed_and_logging_is_left_alone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     handlers, disabled = list(logging.root.handlers), logging.root.manager.disable
-    quantize_int8(network(tmp_path / "n.onnx"), tmp_path / "n8.onnx", {"x": X, "z": Z})
+    quantize_int8(network(), tmp_path / "n8.onnx", {"x": X, "z": Z})
     assert capfd.readouterr() == ("", "")
     assert (logging.root.handlers, logging.root.manager.disable) == (handlers, disabled)
 
 
 def test_a_fixed_batch_is_fed_whole_batches(tmp_path: Path) -> None:
-    source = network(tmp_path / "n.onnx", n=1)
+    source = network(n=1)
     artifact = quantize_int8(source, tmp_path / "n8.onnx", {"x": X, "z": Z})
     feed = {"x": X[:1], "z": Z[:1]}
-    np.testing.assert_allclose(outputs(artifact.path, feed), outputs(source, feed), atol=0.1)
+    np.testing.assert_allclose(outputs(artifact.read(), feed), outputs(source, feed), atol=0.1)
 
 
 def test_nothing_to_quantise_is_refused(tmp_path: Path) -> None:
-    source = save(tmp_path / "n.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"x": ["n", 3]}, {})
+    source = made([helper.make_node("Relu", ["x"], ["y"])], {"x": ["n", 3]}, {})
     with pytest.raises(ValueError, match="no convolution or matrix product"):
         quantize_int8(source, tmp_path / "n8.onnx", {"x": Z})
     assert not (tmp_path / "n8.onnx").exists()
@@ -161,7 +158,7 @@ def test_calibration_that_does_not_fit_is_refused(
     tmp_path: Path, calibration: dict[str, NDArray[np.generic]], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        quantize_int8(network(tmp_path / "n.onnx"), tmp_path / "n8.onnx", calibration)
+        quantize_int8(network(), tmp_path / "n8.onnx", calibration)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +176,12 @@ def test_range_is_reduced_only_without_vnni(
 
 
 def test_what_a_relu_gives_is_quantised_from_zero_to_its_largest_value(tmp_path: Path) -> None:
-    source = network(tmp_path / "n.onnx")
-    model = onnx.load(source)
+    source = network()
+    model = onnx.load_from_string(source)
     model.graph.output.append(helper.make_tensor_value_info("r1", TensorProto.FLOAT, None))
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     largest = session.run(["r1"], {"x": X, "z": Z})[0].max()
-    quantized = onnx.load(quantize_int8(source.read_bytes(), tmp_path / "n8.onnx", {"x": X, "z": Z}).path)
+    quantized = onnx.load(quantize_int8(source, tmp_path / "n8.onnx", {"x": X, "z": Z}).path)
     initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
     assert initializers["r1_scale"] == pytest.approx(largest / 255)
     assert initializers["r1_zero_point"] == 0

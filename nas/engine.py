@@ -38,8 +38,8 @@ SHORT_SHARE = 0.35
 N_SHORT, N_LONG = 12, 6
 SHORT_STEPS, LONG_STEPS = 100, 250
 """Fewer students are trained where there is no time for so many steps each: less moves nothing."""
-N_TRIED, N_LEAST = 256, 2048
-"""Samples that the teacher's speed is measured on, and that students learn from however slow it is."""
+N_LEAST = 2048
+"""Samples that students learn from however slow the teacher is."""
 ANSWERS_SHARE = 0.12
 """Of the training time, at most, goes into the teacher's outputs: students share the samples that are paid for."""
 REPORT_S = 1.5
@@ -154,19 +154,17 @@ def _lesson(bench: Workbench, time_s: float) -> Lesson:
     train = bench.task.data.train
     generator = torch.Generator().manual_seed(int(bench.seeded("lesson").integers(2**31)))
     order = torch.randperm(len(train), generator=generator)
+    check = bench.validation.split.first(N_CHECK)
+    reference = torch.from_numpy(bench.validation.reference[: len(check)])
+    answers, started_s = Answers(bench.task, check), bench.deadline.elapsed_s()
+    asked = answers.on(torch.arange(len(check)))
     n = bench.ledger.get_fact("n_lesson")
     if n is None:
-        tried = order[:N_TRIED]
-        answers, started_s = Answers(bench.task, train), bench.deadline.elapsed_s()
-        answers.on(tried)
-        each_s = max(bench.deadline.elapsed_s() - started_s, 1e-6) / len(tried)
+        each_s = max(bench.deadline.elapsed_s() - started_s, 1e-6) / len(check)
         n = min(len(train), max(N_LEAST, int(ANSWERS_SHARE * time_s / each_s)))
         bench.ledger.set_fact("n_lesson", n)
         bench.ledger.set_fact("answer_s", each_s)
     train = train if n == len(train) else train.take(order[:n])
-    check = bench.validation.split.first(N_CHECK)
-    reference = torch.from_numpy(bench.validation.reference[: len(check)])
-    asked = Answers(bench.task, check).on(torch.arange(len(check)))
     return Lesson(bench.task, train, Answers(bench.task, train), check, reference, asked)
 
 

@@ -36,13 +36,15 @@ from search_spaces.transform import Student
 ARTIFACTS = "artifacts"
 N_PARITY = 16
 N_TEACHER_VISITS = 1
+N_TIMED = 32
+"""Validation samples that tell how long scoring the teacher takes."""
 N_TEACHER, TEACHER_SHARE = 128, 0.02
 """Validation samples that the teacher is scored on at least, and the share of the time budget for more of them."""
 N_VALIDATION = 5000
 N_SCREENING = 1000
+"""Validation samples that repaired students are scored on; trained ones see all of them."""
 SCORING_SHARE = 0.03
 """Of the time budget that scoring the teacher on all validation samples may take; else fewer of them are used."""
-"""Validation samples that repaired students are scored on; trained ones see all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,20 +141,20 @@ def teacher_score(
     Raises:
         UserError: the task's metric gives no finite number for it.
     """
-    n = min(N_TEACHER, len(validation.split))
+    n_timed, n_all = min(N_TIMED, len(validation.split)), len(validation.split)
     try:
         started_s = elapsed_s()
-        accuracy = score(task, artifact, _first(validation, n))
-        each_s = max(elapsed_s() - started_s, 1e-6) / n
-        n_all = min(len(validation.split), int(limit_s / each_s))
-        if n_all > n:
-            n, accuracy = n_all, score(task, artifact, _first(validation, n_all))
+        accuracy = score(task, artifact, _first(validation, n_timed))
+        each_s = max(elapsed_s() - started_s, 1e-6) / n_timed
+        n = min(n_all, max(N_TEACHER, int(limit_s / each_s)))
+        if n > n_timed:
+            accuracy = score(task, artifact, _first(validation, n))
     except RUN_ERRORS as error:
         raise UserError(
             f"The teacher cannot be scored: {first_line(error)}.",
             "Check `metric`: it takes outputs and labels as numpy arrays and returns one finite number.",
         ) from error
-    return accuracy, n, each_s * len(validation.split)
+    return accuracy, n, each_s * n_all
 
 
 def _first(on: ScoredSet, n: int) -> ScoredSet:

@@ -44,10 +44,11 @@ def finalists(
         floor: accuracy below which a member matters less; by default that of the worst member.
     """
     labels = labels or list(everywhere(teacher))
-    fronts = [_layers(records, teacher, label, n_max) for label in labels]
+    first = [record for label in labels for record in _front(records, teacher, label)]
+    floor = max(floor, min(map(_score, first), default=0.0) - 1e-3)
+    fronts = [_layers(records, teacher, label, n_max, floor) for label in labels]
     found: dict[str, Record] = {}
     n_each = n_max
-    floor = max(floor, min((_score(record) for front in fronts for record in front), default=0.0) - 1e-3)
     # Fronts share members, so each may have more than its even part.
     while n_each:
         chosen = {record.id: record for front in fronts for record in _thinned(front, n_each, floor)}
@@ -69,16 +70,17 @@ def _front(records: Sequence[Record], teacher: Record, label: str) -> list[Recor
     return list(front_of(best.values(), teacher.on(label), test=False).members)
 
 
-def _layers(records: Sequence[Record], teacher: Record, label: str, n_least: int) -> list[Record]:
-    """The front, and while it has fewer members the front of the rest."""
+def _layers(records: Sequence[Record], teacher: Record, label: str, n_least: int, floor: float) -> list[Record]:
+    """The front, and while it has fewer members what covers most of the front of the rest."""
     found: list[Record] = []
     rest = list(records)
     for _ in range(N_LAYERS):
         layer = _front(rest, teacher, label)
-        if not layer or (found and len(found) + len(layer) > n_least):
+        room = n_least - len(found)
+        if not layer or (found and room <= 0):
             break
-        found += layer
-        taken = {record.recipe for record in found}
+        found += _thinned(layer, room, floor) if found else layer
+        taken = {record.recipe for record in layer}
         rest = [record for record in rest if record.recipe not in taken]
     return found
 

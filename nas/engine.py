@@ -17,33 +17,29 @@ from nas.files import FullDiskStops
 from nas.latencies import everywhere
 from nas.planning import planned
 from nas.record import Record
-from nas.rungs import levels, spread, train, weights_path
+from nas.rungs import candidates_of, train, weights_path
+from nas.shares import N_CONFIRMED, N_TEST_LEAST, REPORT_S, training_end_s, visit_s
+from nas.strategies.training import worth_training
 from nas.workbench import Workbench, budget_ratio, teacher_of, time_is_before
 from search_spaces.recipe import Recipe
 
-EXPLORE_UNTIL, TRAIN_UNTIL = 0.22, 0.9
-"""Shares of the time budget at which a phase hands over at the latest."""
+EXPLORE_UNTIL = 0.22
+"""Share of the time budget at which exploring hands over to training."""
 N_CHECK = 512
-MIN_PLANNED = 4
+MIN_PLANNED = 8
 """Planned recipes that are scored however little time there is."""
 N_FINALISTS = 14
 FLOOR_DROPS = 5.0
-"""Greatest accuracy drops that a member may have and still count in full when there is no time for all."""
-N_TEST_LEAST = 500
-"""Test samples that the front is scored on however little time there is."""
-VISIT_S = 0.3
-"""Seconds that one timing takes, about."""
+"""Accuracy drops of the student of choice below which others hardly count: they are trained and confirmed last."""
 SHORT_SHARE = 0.35
 """Of the training time for the short distillations; the rest is for the long ones."""
 N_SHORT, N_LONG = 12, 6
-SHORT_STEPS, LONG_STEPS = 100, 250
+SHORT_STEPS, LONG_STEPS = 100, 350
 """Fewer students are trained where there is no time for so many steps each: less moves nothing."""
 N_LEAST = 2048
 """Samples that students learn from however slow the teacher is."""
 ANSWERS_SHARE = 0.12
 """Of the training time, at most, goes into the teacher's outputs: students share the samples that are paid for."""
-REPORT_S = 1.5
-"""Seconds that tables, plots and page take."""
 
 
 def search(bench: Workbench) -> None:
@@ -70,8 +66,9 @@ def _explore(bench: Workbench, plan: list[Recipe]) -> None:
     enqueue(study, plan, sites)
 
     def go_on() -> bool:
+        left_s = training_end_s(bench) - bench.deadline.elapsed_s()
         n_least = min(MIN_PLANNED, len(plan))
-        return time_is_before(bench, EXPLORE_UNTIL) or n_told(study) < n_least
+        return left_s > 0 and (time_is_before(bench, EXPLORE_UNTIL) or n_told(study) < n_least)
 
     def score(recipe: Recipe) -> Record:
         return evaluate_and_report(bench, recipe, "planned" if recipe in planned_set else "proposed")
@@ -84,19 +81,19 @@ def _explore(bench: Workbench, plan: list[Recipe]) -> None:
 
 def _train(bench: Workbench) -> None:
     """A short distillation for the promising at each latency on each target, a long one for the best of those."""
-    end_s = TRAIN_UNTIL * bench.deadline.budget_s
+    end_s = training_end_s(bench)
     if bench.ledger.get_fact("trained") or bench.deadline.elapsed_s() >= end_s:
         return
     time_s = float(bench.ledger.get_fact("training_s") or end_s - bench.deadline.elapsed_s())
     lesson = _lesson(bench, time_s)
     # A step of a student, back and forth, takes about as long as the teacher forth.
     step_s = N_BATCH * float(bench.ledger.get_fact("answer_s"))
-    wanted = {label: levels(_level(bench, label)) for label in bench.models}
     n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / (LONG_STEPS * step_s))))
     n_short = min(N_SHORT, int(SHORT_SHARE * time_s / (SHORT_STEPS * step_s)))
-    has_two_rungs = n_short > n_long  # else one distillation for each student, none that only finds out
+    # Else one distillation for each student: one that only finds out is worth its time where it rules out half.
+    has_two_rungs = n_short >= 2 * n_long
     n_first = n_short if has_two_rungs else max(1, int(time_s / (LONG_STEPS * step_s)))
-    first = _remembered(bench, "short", lambda: spread(_views(bench, 0), wanted, n_first))
+    first = _remembered(bench, "short", lambda: _chosen(bench, 0, n_first))
     if not first:
         return  # not "trained": a resumed search may have latencies to choose by
     bench.ledger.set_fact("training_s", time_s)
@@ -105,7 +102,7 @@ def _train(bench: Workbench) -> None:
     else:
         _distil_each(bench, lesson, first, 1, end_s - (1 - SHORT_SHARE) * time_s, "short distillation")
         ask_again(bench)
-        chosen = _remembered(bench, "long", lambda: spread(_views(bench, 1), wanted, n_long))
+        chosen = _remembered(bench, "long", lambda: _chosen(bench, 1, n_long))
         if not chosen:
             return
         _distil_each(bench, lesson, chosen, 2, end_s, "long distillation")
@@ -134,10 +131,25 @@ def _level(bench: Workbench, label: str) -> float:
     return max(budget_ratio(bench, label), 1.5 * min(ratios, default=1.0))
 
 
-def _views(bench: Workbench, rung: int) -> dict[str, list[Record]]:
-    """The records of a rung as each target sees them."""
-    records = [record for record in bench.ledger.records() if record.rung == rung]
-    return {label: [record.on(label) for record in records] for label in bench.models}
+def _chosen(bench: Workbench, rung: int, n: int) -> list[Recipe]:
+    """Architectures of a rung that are worth training further."""
+    teacher_score = teacher_of(bench).accuracy
+    assert teacher_score is not None
+    records = bench.ledger.records()
+    candidates = candidates_of([record for record in records if record.rung == rung], bench.models)
+    others = candidates_of([record for record in records if record.rung < rung], bench.models)
+    limits = {label: _level(bench, label) for label in bench.models}
+    known = list(candidates.values()), list(others.values())
+    names = worth_training(known[0], teacher_score, _floor(bench), limits, n, rung, known[1])
+    by_name = {one.name: architecture for architecture, one in candidates.items()}
+    return [by_name[name] for name in names]
+
+
+def _floor(bench: Workbench) -> float:
+    """The score below which a student hardly matters."""
+    teacher_score = teacher_of(bench).accuracy
+    assert teacher_score is not None
+    return teacher_score - FLOOR_DROPS * bench.settings.max_accuracy_drop_share
 
 
 def _remembered(bench: Workbench, key: str, choose: Callable[[], list[Recipe]]) -> list[Recipe]:
@@ -175,10 +187,8 @@ def _confirm(bench: Workbench) -> None:
         return
     records = bench.ledger.records()
     left_s = bench.deadline.left_s() - REPORT_S
-    n_members = max(3, min(N_FINALISTS, int(0.5 * left_s / (N_VISITS * VISIT_S * len(bench.models)))))
-    assert teacher.accuracy is not None
-    floor = teacher.accuracy - FLOOR_DROPS * bench.settings.max_accuracy_drop_share
-    members = finalists(records, teacher, n_members, tuple(bench.models), floor)
+    n_members = max(N_CONFIRMED, min(N_FINALISTS, int(0.5 * left_s / (N_VISITS * visit_s(bench)))))
+    members = finalists(records, teacher, n_members, tuple(bench.models), _floor(bench))
     bench.progress.phase("confirming the front", len(members))
     confirm(bench, members, teacher, _n_test(bench, members, 0.5 * left_s))
     bench.ledger.set_fact("confirmed", True)

@@ -18,6 +18,8 @@ from search_spaces.precision import SITE as PRECISION
 from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
 
+FLOAT32_FIRST = "float32_first"
+"""The fact that says whether int8 files keep the layers that read the inputs in float32."""
 FAILURES = (ValueError, RuntimeError, ArithmeticError, TypeError, IndexError, LatencyError, *ORT_ERRORS)
 """What a candidate may fail with; anything else is a fault of ours and stops the search."""
 
@@ -65,7 +67,7 @@ def evaluate(
         return _asked_again(bench, known)
     blank = Record(recipe=recipe, rung=rung, seed=bench.settings.seed, train_s=train_s, note=note)
     try:
-        record = _scored(bench, blank, student or _repaired(bench, recipe))
+        record = _scored(bench, blank, student or repaired(bench, recipe))
     except FAILURES as error:
         record = replace(blank, failure=f"{type(error).__name__}: {str(error).strip() or 'no message'}")
         bench.artifact_path(recipe, rung).unlink(missing_ok=True)
@@ -73,7 +75,7 @@ def evaluate(
     return record
 
 
-def _repaired(bench: Workbench, recipe: Recipe) -> Student:
+def repaired(bench: Workbench, recipe: Recipe) -> Student:
     """The repaired student of a recipe; one of the same architecture is not built and repaired again."""
     architecture = architecture_of(recipe)
     known = bench.kept.students.get(architecture)
@@ -98,7 +100,8 @@ def _asked_again(bench: Workbench, known: Record) -> Record:
 def _scored(bench: Workbench, blank: Record, student: Student) -> Record:
     path = bench.artifact_path(blank.recipe, blank.rung)
     template = bench.kept.template_of(bench.task.teacher, bench.example)
-    artifact = export_artifact(student, bench.example, bench.calibration, path, template)
+    float32_first = bool(bench.ledger.get_fact(FLOAT32_FIRST))
+    artifact = export_artifact(student, bench.example, bench.calibration, path, template, float32_first)
     session = opened(artifact, bench.n_threads)
     off = parity(artifact, student, bench.validation.split.first(N_PARITY).inputs, session)
     price = cost(student.module, bench.example)

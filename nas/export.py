@@ -58,6 +58,7 @@ def export_artifact(
     calibration: tuple[Tensor, ...],
     path: Path,
     template: Template | None = None,
+    float32_first: bool = False,
 ) -> Artifact:
     """Writes the student's artifact in its precision.
 
@@ -68,6 +69,7 @@ def export_artifact(
         path: file to write; it appears whole or not at all.
         template: of the teacher, which spares tracing the student where it fits; what it gives is checked on the first
             calibration inputs.
+        float32_first: whether an int8 file keeps the layers that read the inputs in float32.
 
     Raises:
         ValueError: a student that cannot be quantised, or is out of float16's range.
@@ -78,7 +80,8 @@ def export_artifact(
     if student.precision == "float16":
         content = to_float16(content, feed(tuple(tensor[:N_CALIBRATION] for tensor in calibration)))
     if student.precision == "int8":
-        return quantize_int8(content, path, feed(tuple(tensor[:N_QUANTIZE] for tensor in calibration)))
+        some = feed(tuple(tensor[:N_QUANTIZE] for tensor in calibration))
+        return quantize_int8(content, path, some, float32_first=float32_first)
     write_atomic(path, content)
     return Artifact.from_file(path, student.precision)
 

@@ -1,8 +1,12 @@
 """The first phases of a search: what each choice loses, what layers cost on each target, recipes planned from both."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,9 +14,21 @@ from latency_models.errors import LatencyError
 from latency_models.kernel import KernelTime
 from nas.ask_again import still_away
 from nas.distill import is_classifier
-from nas.evaluate import architecture_of, artifact_of, beat, evaluate_and_report, in_precision, precisions
+from nas.evaluate import (
+    FAILURES,
+    FLOAT32_FIRST,
+    architecture_of,
+    artifact_of,
+    beat,
+    evaluate_and_report,
+    in_precision,
+    precisions,
+    repaired,
+)
+from nas.export import export_artifact
 from nas.latencies import everywhere
 from nas.record import Record
+from nas.shares import has_time_to_plan, training_end_s
 from nas.strategies.designs import designs
 from nas.strategies.planner import sweep
 from nas.strategies.prices import Priced, Prices, learn, parts_of
@@ -38,12 +54,32 @@ DISCOUNTS = (0.2, 1.0)
 """Closed-form repair mends a missing block or a coarser image far less than training does, so recipes are planned with
 both views."""
 DISCOUNTED = ("depth", "resolution")
-N_PRICED = 2
-"""Students that prices are learned from at the least, in each precision."""
+N_FACTORIZED = 3
+"""Students with factorised layers that must have been timed before others are planned."""
+MUCH_WORSE = 3.0
+"""A recipe that loses so many times as much as another of the same latency, however one looks at missing blocks, is
+scored after all others."""
+N_PRICED = (2, 1)
+"""Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
 
 Losses = dict[str, dict[Choice, float]]
 PriceTables = dict[tuple[str, str], Prices]
 """By target (label) and precision."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A recipe that the planner found.
+
+    Attributes:
+        share: of the latency budget that it was planned for, one of `BUDGETS`.
+        losses: predicted, in each view of missing blocks.
+        recipe: with its precision.
+    """
+
+    share: float
+    losses: tuple[float, ...]
+    recipe: Recipe
 
 
 def planned(bench: Workbench) -> list[Recipe]:
@@ -51,13 +87,18 @@ def planned(bench: Workbench) -> list[Recipe]:
     known = bench.ledger.get_fact("plan")
     if known is not None:
         return [Recipe.from_json(text) for text in known]
+    if not has_time_to_plan(bench):
+        _prices(bench)  # which leaves the students that prices would be learned from
+        bench.progress.note("Time is too short to plan students by what they lose")
+        return []
     losses = _losses(bench)
     prices = _prices(bench)
     bench.progress.phase("planning")
-    of_each = [_plan(bench, label, precision, losses, price) for (label, precision), price in prices.items()]
+    plans: dict[str, list[Planned]] = {}
+    for (label, precision), price in prices.items():
+        plans.setdefault(label, []).extend(_plan(bench, label, precision, losses, price))
     # Taken in turn, so that no target waits for another's whole sweep to be scored.
-    longest = max(map(len, of_each), default=0)
-    found = dict.fromkeys(plan[i] for i in range(longest) for plan in of_each if i < len(plan))
+    found = dict.fromkeys(one for turn in zip_longest(*map(queued, plans.values())) for one in turn if one)
     recipes = [recipe for recipe in found if architecture_of(recipe)]
     if not still_away(bench.ledger.records()):  # else prices are missing that a resumed search may learn
         bench.ledger.set_fact("plan", [recipe.to_json() for recipe in recipes])
@@ -117,11 +158,14 @@ def _prices(bench: Workbench) -> PriceTables:
     """A price table for each target and precision, from students that are timed end to end."""
     todo = designs(bench.space, bench.seeded("designs"))
     bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
+    _decide_first_layers(bench, todo[0])
+    for precision in precisions(bench)[1:]:
+        evaluate_and_report(bench, in_precision(bench, Recipe(), precision), "the teacher's architecture")
     for index, architecture in enumerate(todo):
         for precision in precisions(bench):
-            if time_is_before(bench, PROFILE_UNTIL) or index < N_PRICED:
+            if _is_timed(bench, index, precision):
                 record = evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
-                if index == 0:
+                if index == 0 and has_time_to_plan(bench):
                     _time_kernels(bench, record)
     index_ = CostIndex.of(bench.space, bench.teacher_cost)
     records = bench.ledger.records()
@@ -139,6 +183,37 @@ def _prices(bench: Workbench) -> PriceTables:
                 where = f" on {label}" if len(bench.models) > 1 else ""
                 bench.progress.note(f"{precision} prices{where}: median error {error:.1f} % over {len(known)} students")
     return prices
+
+
+def _is_timed(bench: Workbench, index: int, precision: str) -> bool:
+    """Whether a design is timed: what plans need, or without a plan as many as there is time for in one precision."""
+    if has_time_to_plan(bench):
+        return time_is_before(bench, PROFILE_UNTIL) or index < N_PRICED[precision == "float32"]
+    is_early = bench.deadline.elapsed_s() < training_end_s(bench)
+    return precision == precisions(bench)[-1] and (index == 0 or is_early)
+
+
+def _decide_first_layers(bench: Workbench, architecture: Recipe) -> None:
+    """Whether int8 files keep the layers that read the inputs in float32: unless that is slower, as it loses less.
+
+    Where an input has few channels, ONNX Runtime's int8 convolution takes longer on it than float32 does.
+    """
+    if "int8" not in precisions(bench) or bench.ledger.get_fact(FLOAT32_FIRST) is not None:
+        return
+    student = repaired(bench, in_precision(bench, architecture, "int8"))
+    template = bench.kept.template_of(bench.task.teacher, bench.example)
+    path = bench.artifact_path(architecture, 0).with_suffix(".first.onnx")
+    logs: list[float] = []
+    try:
+        for float32_first in (False, True):
+            artifact = export_artifact(student, bench.example, bench.calibration, path, template, float32_first)
+            ratios = [model.latency(artifact).ratio for model in bench.models.values() if not model.refusal("int8")]
+            logs.append(float(np.mean(np.log(ratios))))
+    except FAILURES:
+        return  # the candidates themselves will say what is wrong
+    finally:
+        path.unlink(missing_ok=True)
+    bench.ledger.set_fact(FLOAT32_FIRST, logs[1] <= logs[0])
 
 
 def _time_kernels(bench: Workbench, record: Record) -> None:
@@ -164,11 +239,11 @@ def _parts(bench: Workbench, record: Record, label: str, index: CostIndex) -> di
     return parts_of(kernels, index.layers(record.recipe))
 
 
-def _plan(bench: Workbench, label: str, precision: str, losses: Losses, price: Prices) -> list[Recipe]:
+def _plan(bench: Workbench, label: str, precision: str, losses: Losses, price: Prices) -> list[Planned]:
     """Recipes for a sweep of budgets on one target and in one precision, with each view of missing blocks."""
     index = CostIndex.of(bench.space, bench.teacher_cost)
-    sites = [site for site in bench.space.sites.values() if site.kind != "precision"]
-    budgets = [min(share * min(budget_ratio(bench, label), 1.0), 0.95) for share in BUDGETS]
+    sites = _plannable(bench, label, precision)
+    shares = {min(share * min(budget_ratio(bench, label), 1.0), 0.95): share for share in reversed(BUDGETS)}
     memory: dict[Recipe, float] = {}
 
     def ratio(recipe: Recipe) -> float:
@@ -176,14 +251,44 @@ def _plan(bench: Workbench, label: str, precision: str, losses: Losses, price: P
             memory[recipe] = price.ratio(index.layers(recipe))
         return memory[recipe]
 
-    found: dict[Recipe, None] = {}
-    views = [sweep(sites, _weighed(losses, discount), ratio, budgets) for discount in DISCOUNTS]
-    beat(bench)
-    for budget in budgets:
-        for view in views:
-            if budget in view:
-                found[in_precision(bench, view[budget], precision)] = None
-    return list(found)
+    views = [_weighed(losses, discount) for discount in DISCOUNTS]
+    found = []
+    for view in views:
+        for budget, recipe in sweep(sites, view, ratio, list(shares)).items():
+            lost = tuple(sum(one[name][choice] for name, choice in recipe.items()) for one in views)
+            found.append(Planned(shares[budget], lost, in_precision(bench, recipe, precision)))
+        beat(bench)
+    return found
+
+
+def _plannable(bench: Workbench, label: str, precision: str) -> list[Site]:
+    """Sites that recipes are planned at: factorised layers only where enough students with some have been timed.
+
+    They are layers of a kind that other students have none of, so their prices would be guesses.
+    """
+    sites = [site for site in bench.space.sites.values() if site.kind != "precision"]
+    others = [site for site in sites if site.kind != "factorize"]
+    names = {site.name for site in sites if site.kind == "factorize"}
+    measured = [r.recipe for r in bench.ledger.records() if r.failure is None and label in everywhere(r)]
+    n_known = sum(bool(names & set(r)) and r.get(PRECISION, "float32") == precision for r in measured)
+    return sites if n_known >= N_FACTORIZED or not others else others
+
+
+def queued(plans: Sequence[Planned]) -> list[Recipe]:
+    """In what order recipes for one target are scored: first those that lose about least at each latency.
+
+    Args:
+        plans: in all precisions and views.
+    """
+    first: list[Planned] = []
+    rest: list[Planned] = []
+    for share in BUDGETS:
+        here = [one for one in plans if one.share == share]
+        least = [MUCH_WORSE * min(losses) for losses in zip(*(one.losses for one in here), strict=True)]
+        for one in sorted(here, key=lambda one: one.losses):
+            is_near = any(loss <= limit for loss, limit in zip(one.losses, least, strict=True))
+            (first if is_near else rest).append(one)
+    return list(dict.fromkeys(one.recipe for one in (*first, *rest)))
 
 
 def _weighed(losses: Losses, discount: float) -> Losses:

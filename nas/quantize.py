@@ -20,6 +20,7 @@ from onnxruntime.quantization.quant_utils import add_infer_metadata
 
 from latency_models.artifact import Artifact
 from latency_models.onnxruntime_backend import ORT_ERRORS
+from nas.first_layers import first_layers
 
 Method = Literal["minmax", "percentile"]
 """How an activation's range is found: its extremes over all calibration inputs, or the mean over batches of its 0.01
@@ -43,6 +44,7 @@ def quantize_int8(
     n_batch: int = 32,
     method: Method = "minmax",
     reduce_range: bool | None = None,
+    float32_first: bool = False,
 ) -> Artifact:
     """Writes the int8 version of an exported network: QDQ format, weights int8 per output channel, activations uint8.
 
@@ -56,6 +58,7 @@ def quantize_int8(
         method: how activation ranges are found.
         reduce_range: 7-bit weights, needed where the processor adds pairs of int8 products in 16 bits, which overflow
             (x86 without VNNI). None: as this machine needs.
+        float32_first: whether the layers that read the inputs stay in float32, where others are behind them.
 
     Raises:
         ValueError: there is nothing to quantise, the calibration does not fit the inputs, or it makes an activation NaN
@@ -65,7 +68,8 @@ def quantize_int8(
     if not any(node.op_type in COMPUTE for node in model.graph.node):
         raise ValueError("the network has no convolution or matrix product to quantise")
     ranges = _ranges(model, _batches(model, calibration, n_batch), method)
-    quantized = _quantized(model, ranges, needs_reduced_range() if reduce_range is None else reduce_range)
+    reduce_range = needs_reduced_range() if reduce_range is None else reduce_range
+    quantized = _quantized(model, ranges, reduce_range, first_layers(model, COMPUTE) if float32_first else [])
     if not any(node.op_type == "DequantizeLinear" for node in quantized.graph.node):
         raise ValueError("the network has no weights that can be quantised")
     _keep_outputs_float(quantized)
@@ -218,7 +222,9 @@ def _percentiles(
     return {name: (float(low), float(high)) for name, (low, high) in zip(names, means, strict=True)}
 
 
-def _quantized(model: onnx.ModelProto, ranges: dict[str, TensorData], reduce_range: bool) -> onnx.ModelProto:
+def _quantized(
+    model: onnx.ModelProto, ranges: dict[str, TensorData], reduce_range: bool, kept: list[str]
+) -> onnx.ModelProto:
     add_infer_metadata(model)  # says that shapes are there; without it the quantiser infers them again by way of files
     with _silent_logging():
         quantizer = QDQQuantizer(
@@ -229,7 +235,7 @@ def _quantized(model: onnx.ModelProto, ranges: dict[str, TensorData], reduce_ran
             activation_qType=QuantType.QUInt8,
             tensors_range=ranges,
             nodes_to_quantize=[],
-            nodes_to_exclude=[],
+            nodes_to_exclude=kept,
             op_types_to_quantize=list(QUANTIZED),
             extra_options={},
         )

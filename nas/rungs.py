@@ -1,6 +1,6 @@
-"""Where training is spent: a short distillation for what looks promising at each latency, a long one for the best."""
+"""One rung: distilling an architecture for some seconds, and scoring it in its precisions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -13,13 +13,10 @@ from nas.evaluate import architecture_of, beat, evaluate, in_precision, precisio
 from nas.files import write_atomic
 from nas.latencies import everywhere
 from nas.record import Record
+from nas.strategies.training import Candidate
 from nas.workbench import Workbench
 from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
-
-LEVELS = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17)
-"""Latencies that students are trained for, as shares of the budget: the front is wanted below it too."""
-
 
 FAR_SLOWER = 1.3
 """A precision so much slower than another of the same student gains too little accuracy to be on the front."""
@@ -30,54 +27,22 @@ def weights_path(bench: Workbench, architecture: Recipe, rung: int) -> Path:
     return bench.run / "weights" / f"{architecture.digest}-r{rung}.safetensors"
 
 
-def levels(budget_ratio: float) -> list[float]:
-    """Latency ratios that students are trained for, the budget first."""
-    return [min(budget_ratio, 1.0) * level for level in LEVELS]
-
-
-def promising(records: Iterable[Record], level: float, n: int, taken: Sequence[Recipe] = ()) -> list[Recipe]:
-    """The architectures with the best scores among those that meet a latency, best first, each once.
-
-    Only those that use at least half of what the level allows compete, as long as there are any: what is much faster
-    competes at a lower level.
+def candidates_of(records: Iterable[Record], labels: Iterable[str]) -> dict[Recipe, Candidate]:
+    """The architectures among these records, with their points on each target.
 
     Args:
-        records: with scores.
-        level: share of the teacher's latency that the interval's upper end must meet.
-        n: how many.
-        taken: architectures to pass over.
+        records: of one rung; those without scores are passed over.
+        labels: of the targets.
     """
-    fitting = [r for r in records if r.ok and r.recipe and r.latency and r.latency.ratio_high <= level]
-    near = [r for r in fitting if r.latency and r.latency.ratio >= 0.5 * level]
-    ranked = sorted(near or fitting, key=lambda r: -(r.accuracy or 0.0))
-    found: list[Recipe] = []
-    for record in ranked:
-        architecture = architecture_of(record.recipe)
-        if architecture not in found and architecture not in taken and architecture:
-            found.append(architecture)
-    return found[:n]
-
-
-def spread(views: Mapping[str, Sequence[Record]], wanted: Mapping[str, Sequence[float]], n: int) -> list[Recipe]:
-    """Up to n architectures over these latencies, the best of each level first, then the second best of each.
-
-    A level that nothing reaches leaves its places to the others. Targets take turns.
-
-    Args:
-        views: by target, the records as it sees them.
-        wanted: by target, the latency levels.
-        n: how many.
-    """
-    n_levels = max(map(len, wanted.values()), default=0)
-    turns = [(label, own[i]) for i in range(n_levels) for label, own in wanted.items() if i < len(own)]
-    found: list[Recipe] = []
-    grown = True
-    while grown and len(found) < n:
-        before = len(found)
-        for label, level in turns:
-            found += promising(views[label], level, 1, found)
-        grown = len(found) > before
-    return found[:n]
+    labels = tuple(labels)
+    found: dict[Recipe, dict[str, list[tuple[float, float]]]] = {}
+    for record in records:
+        for label in labels:
+            seen = record.on(label)
+            if seen.ok and seen.latency is not None and seen.accuracy is not None and architecture_of(record.recipe):
+                points = found.setdefault(architecture_of(record.recipe), {})
+                points.setdefault(label, []).append((seen.latency.ratio, seen.accuracy))
+    return {architecture: Candidate(architecture.digest, points) for architecture, points in found.items()}
 
 
 def train(bench: Workbench, lesson: Lesson, architecture: Recipe, rung: int, seconds: float, note: str) -> list[Record]:
@@ -121,22 +86,22 @@ def train(bench: Workbench, lesson: Lesson, architecture: Recipe, rung: int, sec
 
 
 def _competing(bench: Workbench, architecture: Recipe) -> list[str]:
-    """Precisions that a trained student is scored in: not those that its repaired self was far slower in everywhere.
+    """Precisions that a trained student is scored in: those that its repaired self was measured in and was not far
+    slower in everywhere.
 
-    Training changes no latency, so what has been measured holds.
+    Training changes no latency, so what has been measured holds. All, where nothing has been measured.
     """
     known = {name: bench.ledger.get(in_precision(bench, architecture, name), 0) for name in precisions(bench)}
-    measured = {name: everywhere(record) for name, record in known.items() if record is not None}
+    measured = {name: everywhere(record) for name, record in known.items() if record is not None and everywhere(record)}
     fastest = {
         label: min(latencies[label].ratio for latencies in measured.values() if label in latencies)
         for label in {label for latencies in measured.values() for label in latencies}
     }
     return [
         name
-        for name in known
-        if not measured.get(name)
-        or any(latency.ratio <= FAR_SLOWER * fastest[label] for label, latency in measured[name].items())
-    ]
+        for name, latencies in measured.items()
+        if any(latency.ratio <= FAR_SLOWER * fastest[label] for label, latency in latencies.items())
+    ] or list(known)
 
 
 def checkpoint_path(path: Path) -> Path:

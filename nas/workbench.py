@@ -211,7 +211,9 @@ def open_workbench(
         if known is None:
             limit_s = TEACHER_SHARE * deadline.budget_s
             accuracy, n, all_s = teacher_score(task, artifact, validation, limit_s, deadline.elapsed_s)
+            started_s = deadline.elapsed_s()
             record = teacher_record(run, task, artifact, models, settings)
+            ledger.set_fact("visit_s", deadline.elapsed_s() - started_s)
             ledger.set_fact("teacher_score_s", all_s)
             ledger.put(replace(record, accuracy=accuracy, environment={"n_validation": str(n)}))
         calibration = calibration_inputs(task, settings.n_calibration, settings.seed)

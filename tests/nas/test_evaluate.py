@@ -60,7 +60,7 @@ def test_a_candidate_that_fails_is_a_record_and_the_next_one_is_scored(
 ) -> None:
     export = module.export_artifact
 
-    def fails(student: Student, example: object, calibration: object, path: Path, template: object) -> Artifact:
+    def fails(student: Student, example: object, calibration: object, path: Path, *rest: object) -> Artifact:
         path.write_bytes(b"half a file")
         raise error
 

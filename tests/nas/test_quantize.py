@@ -185,3 +185,18 @@ def test_what_a_relu_gives_is_quantised_from_zero_to_its_largest_value(tmp_path:
     initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
     assert initializers["r1_scale"] == pytest.approx(largest / 255)
     assert initializers["r1_zero_point"] == 0
+
+
+def test_first_layers_may_stay_in_float32(tmp_path: Path) -> None:
+    source = network()
+    artifact = quantize_int8(source, tmp_path / "n8.onnx", {"x": X, "z": Z}, float32_first=True)
+    model = onnx.load(artifact.path)
+    initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    compute = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    kept = [node for node in compute if node.input[1] in initializers]
+    assert [initializers[node.input[1]].shape for node in kept] == [(4, 2, 3, 3)]
+    assert [node.input[0] for node in kept] == ["x"]
+    assert len(compute) == 3
+    expected, got = outputs(source, {"x": X, "z": Z}), outputs(artifact.read(), {"x": X, "z": Z})
+    whole = outputs(quantize_int8(source, tmp_path / "all.onnx", {"x": X, "z": Z}).read(), {"x": X, "z": Z})
+    assert 0 < np.abs(got - expected).mean() < np.abs(whole - expected).mean()

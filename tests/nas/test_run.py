@@ -254,7 +254,7 @@ def test_a_budget_out_of_reach_on_the_command_line(
     run = tmp_path / "run"
     arguments = [
         "search", SPEC, "--data", DATA, "--weights", str(tiny_weights), "--latency-budget", "0.01%",
-        "--time-budget", "cpu:6s", "--training-threads", "1", "--n-calibration", "64", "--out", str(run), "--quiet",
+        "--time-budget", "cpu:12s", "--training-threads", "1", "--n-calibration", "64", "--out", str(run), "--quiet",
     ]  # fmt: skip
     status = main(arguments)
     said = capsys.readouterr()
@@ -273,7 +273,7 @@ def test_values_of_one_column_without_labels(tiny_teacher: nn.Module, tmp_path: 
     teacher = nn.Sequential(tiny_teacher, nn.Linear(10, 1)).eval()
     sets = tuple((images,) for images, _ in tiny.make_data())
     run = nas.search(
-        teacher, sets, latency_budget="70%", time_budget="cpu:6s", training_threads=1, n_calibration=64,
+        teacher, sets, latency_budget="70%", time_budget="cpu:12s", training_threads=1, n_calibration=64,
         out=tmp_path / "run", style="silent",
     )  # fmt: skip
     with open_ledger(run.folder, create=False) as ledger:

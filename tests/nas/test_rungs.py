@@ -11,7 +11,7 @@ from nas.answers import Answers
 from nas.distill import Lesson
 from nas.evaluate import architecture_of
 from nas.record import Record
-from nas.rungs import checkpoint_path, levels, promising, spread, train, weights_path
+from nas.rungs import candidates_of, checkpoint_path, train, weights_path
 from nas.workbench import Workbench
 from search_spaces.recipe import Choice, Recipe
 from tests.nas.records import make_student
@@ -28,52 +28,22 @@ def of(width: int) -> Recipe:
     return Recipe.of({"channels:a": width})
 
 
-RECORDS = (
-    student(9, 0.99, 0.95),
-    student(8, 0.95, 0.80),
-    student(7, 0.94, 0.60),
-    student(6, 0.93, 0.40),
-    student(5, 0.97, 0.30, "int8"),
-    student(4, 0.90, 0.20),
-    student(3, 0.80, 0.10),
-    Record(of(2), failure="it does not run"),
-)
-
-
-def test_levels_go_down_from_the_budget() -> None:
-    assert levels(0.4) == pytest.approx([0.4, 0.28, 0.2, 0.14, 0.1, 0.068])
-    assert levels(3.0)[0] == 1.0
-
-
-def test_the_most_accurate_that_meets_a_latency_come_first_without_their_precision() -> None:
-    assert promising(RECORDS, 0.5, 3) == [of(5), of(6)]
-    assert promising(RECORDS, 0.5, 1) == [of(5)]
-    assert promising(RECORDS, 0.5, 2, taken=[of(5)]) == [of(6)]
-
-
-def test_much_faster_ones_compete_only_where_nothing_else_does() -> None:
-    assert promising(RECORDS, 0.25, 3) == [of(4)]  # 0.10 is less than half of 0.25
-    assert promising([RECORDS[6]], 0.25, 3) == [of(3)]
-    assert promising(RECORDS, 0.05, 3) == []
-
-
-def test_an_architecture_in_two_precisions_is_trained_once() -> None:
-    records = [student(6, 0.93, 0.4), student(6, 0.92, 0.35, "int8")]
-    assert promising(records, 0.5, 5) == [of(6)]
-
-
-def test_places_are_spread_over_the_levels_best_of_each_first() -> None:
-    assert spread({"a": RECORDS}, {"a": [0.9, 0.5, 0.25]}, 4) == [of(8), of(5), of(4), of(7)]
-    assert spread({"a": RECORDS}, {"a": [0.9, 0.5, 0.25]}, 3) == [of(8), of(5), of(4)]
-    assert spread({"a": RECORDS}, {"a": [0.01, 0.5]}, 9) == [of(5), of(6)]
-    assert spread({"a": []}, {"a": [0.5]}, 3) == []
-
-
-def test_targets_take_turns() -> None:
-    elsewhere = [student(9, 0.99, 0.45), student(8, 0.95, 0.20), student(7, 0.94, 0.10)]
-    views = {"a": RECORDS, "b": elsewhere}
-    assert spread(views, {"a": [0.9, 0.5], "b": [0.5]}, 3) == [of(8), of(9), of(5)]
-    assert spread(views, {"a": [0.9, 0.5], "b": [0.15, 0.25]}, 4) == [of(8), of(7), of(5), of(6)]
+def test_an_architecture_in_two_precisions_is_one_candidate() -> None:
+    records = [
+        student(6, 0.93, 0.4),
+        student(6, 0.92, 0.35, "int8"),
+        student(5, 0.91, 0.3),
+        Record(of(2), failure="it does not run"),
+        Record(Recipe(), accuracy=0.98),
+    ]
+    label = records[0].latency.target if records[0].latency else ""
+    found = candidates_of(records, [label])
+    assert {architecture: one.points for architecture, one in found.items()} == {
+        of(6): {label: [(0.4, 0.93), (0.35, 0.92)]},
+        of(5): {label: [(0.3, 0.91)]},
+    }
+    assert found[of(6)].name == of(6).digest
+    assert candidates_of(records, ["elsewhere"]) == {}
 
 
 def lesson_of(bench: Workbench) -> Lesson:

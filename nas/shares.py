@@ -1,0 +1,35 @@
+"""When the phases of a search hand over, so that what comes after them has its time."""
+
+from nas.confirm import N_VISITS
+from nas.workbench import Workbench
+
+TRAIN_UNTIL = 0.9
+"""Share of the time budget at which training ends at the latest."""
+N_CONFIRMED, N_TEST_LEAST = 6, 500
+"""Members that are confirmed, and test samples that they are scored on, however little time there is."""
+REPORT_S = 1.5
+"""Seconds that tables, plots and page take."""
+PLAN_SHARE = 0.3
+"""Of the time budget that must be left for losses, prices and planned students; else none are planned."""
+
+
+def visit_s(bench: Workbench) -> float:
+    """Seconds that timing a student once on every target takes: what it took for the teacher."""
+    return float(bench.ledger.get_fact("visit_s"))
+
+
+def training_end_s(bench: Workbench) -> float:
+    """When training ends, in seconds of the time budget: confirming the front and the report need the rest."""
+    visits_s = (1 + N_CONFIRMED) * N_VISITS * visit_s(bench)
+    scoring_s = 2 * N_TEST_LEAST * bench.teacher_score_s / len(bench.validation.split)
+    budget_s = bench.deadline.budget_s
+    return min(TRAIN_UNTIL * budget_s, budget_s - visits_s - scoring_s - REPORT_S)
+
+
+def has_time_to_plan(bench: Workbench) -> bool:
+    """Whether planned students could be scored after finding out what to plan with; decided once a run."""
+    known = bench.ledger.get_fact("has_time_to_plan")
+    if known is None:
+        known = training_end_s(bench) - bench.deadline.elapsed_s() >= PLAN_SHARE * bench.deadline.budget_s
+        bench.ledger.set_fact("has_time_to_plan", known)
+    return bool(known)

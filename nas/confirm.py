@@ -34,12 +34,13 @@ def finalists(
 ) -> list[Record]:
     """The fronts of all targets on the validation set; where they are too long, those members that cover most.
 
-    Where they are short, what would be the front without them comes too: one latency of the search is soon off.
+    Where they are short, what would be the front without them comes too: one latency of the search is soon off. Always
+    there is the teacher's own architecture in other precisions: it is what a user has without a search.
 
     Args:
         records: of the run.
         teacher: its record.
-        n_max: members in all.
+        n_max: members in all, but for the teacher's own architecture.
         labels: of the targets; by default the one that `teacher.latency` holds for.
         floor: accuracy below which a member matters less; by default that of the worst member.
     """
@@ -57,7 +58,8 @@ def finalists(
             break
         n_each -= 1
     originals = {record.id: record for record in records}
-    return [originals[name] for name in found]
+    plain = [r.id for r in records if r.ok and r.recipe and not architecture_of(r.recipe) and r.id not in found]
+    return [originals[name] for name in (*found, *plain)]
 
 
 def _front(records: Sequence[Record], teacher: Record, label: str) -> list[Record]:

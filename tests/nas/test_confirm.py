@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from nas.confirm import finalists
 from nas.record import Record
-from tests.nas.records import MEMBERS, RECORDS, TEACHER, make_latency
+from tests.nas.records import MEMBERS, RECORDS, TEACHER, make_latency, make_student
 
 UNTESTED = [replace(record, test_accuracy=None) for record in RECORDS]
 FRONT = [member.id for member in MEMBERS]
@@ -52,6 +52,19 @@ def test_each_targets_front_is_confirmed() -> None:
         if original.id == record.id
     )
     assert len(finalists(records, teacher, 4, ["cpu-1t", "b-1t"])) <= 4
+
+
+def test_room_that_is_left_goes_to_what_would_be_the_front_without_its_members() -> None:
+    n = len(FRONT)
+    for n_more in (1, 2, 3):
+        found = [record.id for record in finalists(UNTESTED, TEACHER, n + n_more)]
+        assert found[:n] == FRONT
+        assert len(found) == len(set(found)) == n + n_more
+
+
+def test_the_teachers_architecture_in_other_precisions_is_always_confirmed() -> None:
+    plain = make_student({"precision": "int8"}, 0.1, None, 0.95)
+    assert [record.id for record in finalists([plain, *UNTESTED], TEACHER, 5)] == [*FRONT, plain.id]
 
 
 def test_validation_scores_choose_though_some_have_test_scores() -> None:

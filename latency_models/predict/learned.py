@@ -1,0 +1,211 @@
+"""A predictor from a few dozen measured networks: a sum over kernels, and a Gaussian process for what it leaves over.
+
+The process works on log-latency and sees a network's totals, which kernels run where, and what other devices'
+predictors say of it. Intervals are calibrated on samples that were left out, additive part and hyper-parameters found
+anew each time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference with the jackknife+").
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student_t
+
+from latency_models.predict import process
+from latency_models.predict.additive import KernelRows, Rates, kernel_rows, learn_rates
+from latency_models.predict.features import MEASURES, N_MEASURES, Table, counts, table_of, totals
+from latency_models.predict.kernels import Network
+from latency_models.predict.predictor import CONFIDENCE, Predicted, Sample, beyond, check_seconds
+from latency_models.predict.regressed import Regressed, source_logarithms
+from latency_models.predict.scaling import Scaling, scaled
+
+Array = NDArray[np.float64]
+
+LEAST = 5
+"""Measured networks."""
+N_FOLDS = 20
+REFIT_STEPS = 12
+"""Of the search for hyper-parameters where a fold is left out."""
+SLACK = 0.25
+"""How far beyond the measured networks a network may lie, as a share of their range."""
+
+
+@final
+@dataclass(frozen=True)
+class Learned:
+    """Satisfies `Predictor`.
+
+    Attributes:
+        target, environment, known_error: see `Predictor`.
+        rates: the additive part.
+        scalings: of the process's blocks.
+        rest: the process.
+        sources: other devices' predictors, which are features.
+        width: half an interval in standard deviations of the process.
+        lowest, highest: (11,) of the logarithms of the measured networks' `totals`.
+        seen: columns of `features` that the measured networks have kernels for.
+    """
+
+    target: str
+    rates: Rates
+    scalings: tuple[Scaling, ...]
+    rest: process.Fitted
+    sources: tuple[Regressed, ...]
+    width: float
+    lowest: Array
+    highest: Array
+    seen: tuple[int, ...]
+    known_error: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def predict(self, table: Table) -> Predicted:
+        """See `Predictor.predict`."""
+        means, deviations = self.rest.predict(scaled(self.scalings, blocks_of(table, self.sources)))
+        logs = np.log(self.rates.seconds(table)) + means
+        ends = np.maximum(self.width * deviations, 1e-6)
+        outside = beyond(np.log1p(totals(table)), self.lowest, self.highest, SLACK)
+        new = np.setdiff1d(np.arange(0, table.columns.shape[1], N_MEASURES), self.seen)
+        outside |= (table.columns[:, new] > 0).any(1)
+        return Predicted(np.exp(logs), np.exp(logs - ends), np.exp(logs + ends), outside)
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Predictor.to_json`."""
+        return {
+            "kind": "learned",
+            "target": self.target,
+            "environment": dict(self.environment),
+            "rates": {"total": self.rates.total.tolist(), "single": self.rates.single.tolist()},
+            "scalings": [one.to_json() for one in self.scalings],
+            "rest": self.rest.to_json(),
+            "sources": [one.to_json() for one in self.sources],
+            "width": self.width,
+            "lowest": self.lowest.tolist(),
+            "highest": self.highest.tolist(),
+            "seen": list(self.seen),
+            "known_error": self.known_error,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Learned":
+        """Inverse of `to_json`."""
+        rates = (np.array(values["rates"][name], dtype=np.float64) for name in ("total", "single"))
+        return cls(
+            target=str(values["target"]),
+            rates=Rates(*rates),
+            scalings=tuple(Scaling.from_json(one) for one in values["scalings"]),
+            rest=process.Fitted.from_json(values["rest"]),
+            sources=tuple(Regressed.from_json(one) for one in values["sources"]),
+            width=float(values["width"]),
+            lowest=np.array(values["lowest"], dtype=np.float64),
+            highest=np.array(values["highest"], dtype=np.float64),
+            seen=tuple(int(i) for i in values["seen"]),
+            known_error=float(values["known_error"]),
+            environment={str(key): str(value) for key, value in values["environment"].items()},
+        )
+
+
+def learn(
+    samples: Sequence[Sample],
+    target: str,
+    environment: Mapping[str, str] | None = None,
+    sources: Sequence[Regressed] = (),
+    around: Table | None = None,
+) -> Learned:
+    """The predictor of a target from measured networks.
+
+    Args:
+        samples: what was measured, at least five networks.
+        target: label.
+        environment: of the measurements.
+        sources: other devices' predictors.
+        around: networks like those that will be asked for, e.g. candidates of a search; by default the samples.
+
+    Raises:
+        LatencyError: too few samples, or one that is no latency.
+    """
+    seconds = np.array([one.seconds for one in samples], dtype=np.float64)
+    table = table_of(one.network for one in samples)
+    timed = [one for one in samples if one.kernel_s]
+    kernels = kernel_rows(
+        [table_of(Network((kernel,)) for kernel, _ in one.kernel_s) for one in timed],
+        [np.array([value for _, value in one.kernel_s]) for one in timed],
+        [one.seconds for one in timed],
+    )
+    return learn_table(table, seconds, target, environment, sources, around, kernels)
+
+
+def learn_table(
+    table: Table,
+    seconds: Array,
+    target: str,
+    environment: Mapping[str, str] | None = None,
+    sources: Sequence[Regressed] = (),
+    around: Table | None = None,
+    kernels: KernelRows | None = None,
+) -> Learned:
+    """As `learn`, from networks that are numbers already."""
+    check_seconds(seconds, LEAST)
+    if kernels is not None:
+        check_seconds(kernels.seconds, 1)
+    scalings = scalings_of(table if around is None else around, sources)
+    blocks = scaled(scalings, blocks_of(table, sources))
+    rates = learn_rates(table, seconds, kernels)
+    rest = process.fit(blocks, np.log(seconds) - np.log(rates.seconds(table)))
+    errors, deviations = _left_out(table, seconds, blocks, kernels, rest.settings)
+    extremes = np.log1p(totals(table))
+    calls = range(0, table.columns.shape[1], N_MEASURES)
+    assert MEASURES[0] == "calls"
+    return Learned(
+        target=target,
+        rates=rates,
+        scalings=scalings,
+        rest=rest,
+        sources=tuple(sources),
+        width=interval_width(errors / deviations),
+        lowest=extremes.min(0),
+        highest=extremes.max(0),
+        seen=tuple(i for i in calls if table.columns[:, i].any()),
+        known_error=float(np.expm1(np.median(np.abs(errors)))),
+        environment=dict(environment or {}),
+    )
+
+
+def blocks_of(table: Table, sources: Sequence[Regressed]) -> tuple[Array, ...]:
+    """Features of the process: totals, kernels by place, and other devices where there are any."""
+    own = (np.log1p(totals(table)), counts(table))
+    return (*own, source_logarithms(sources, table)) if sources else own
+
+
+def scalings_of(around: Table, sources: Sequence[Regressed]) -> tuple[Scaling, ...]:
+    """The blocks' scales, from networks like those that will be asked for."""
+    return tuple(Scaling.of(block) for block in blocks_of(around, sources))
+
+
+def interval_width(standardised: Array) -> float:
+    """Half an interval in standard deviations, from errors of left-out samples over their deviations.
+
+    Of Student's distribution with their root mean square as its scale: with twenty samples steadier than the
+    nineteenth of twenty sizes, which a single outlier decides.
+    """
+    n = len(standardised)
+    scale = float(np.sqrt(np.mean(np.square(standardised))))
+    return scale * float(student_t.ppf((1 + CONFIDENCE) / 2, max(1, n - 1)))
+
+
+def _left_out(
+    table: Table, seconds: Array, blocks: Sequence[Array], kernels: KernelRows | None, settings: process.Settings
+) -> tuple[Array, Array]:
+    """(n,) errors of log-latencies and (n,) deviations, each sample predicted by those of other folds."""
+    n, logs = len(seconds), np.log(seconds)
+    errors, deviations = np.zeros(n), np.zeros(n)
+    folds = np.arange(n) % min(n, N_FOLDS)
+    for fold in range(min(n, N_FOLDS)):
+        kept, left = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        rates = learn_rates(table.rows(kept), seconds[kept], kernels)
+        base = np.log(rates.seconds(table))
+        rest = process.fit([one[kept] for one in blocks], (logs - base)[kept], settings, REFIT_STEPS)
+        means, deviations[left] = rest.predict([one[left] for one in blocks])
+        errors[left] = logs[left] - base[left] - means
+    return errors, deviations

@@ -80,7 +80,7 @@ def _explore(bench: Workbench, plan: list[Recipe]) -> None:
 
 
 def _train(bench: Workbench) -> None:
-    """A short distillation for the promising at each latency on each target, a long one for the best of those."""
+    """A short distillation for those whose training is expected to bring most, a long one for the best of them."""
     end_s = training_end_s(bench)
     if bench.ledger.get_fact("trained") or bench.deadline.elapsed_s() >= end_s:
         return

@@ -90,8 +90,8 @@ def _train(bench: Workbench) -> None:
     step_s = N_BATCH * float(bench.ledger.get_fact("answer_s"))
     n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / (LONG_STEPS * step_s))))
     n_short = min(N_SHORT, int(SHORT_SHARE * time_s / (SHORT_STEPS * step_s)))
-    # Else one distillation for each student: one that only finds out is worth its time where it rules out half.
-    has_two_rungs = n_short >= 2 * n_long
+    # Else one distillation for each student: one that only finds out is worth its time where it rules out a third.
+    has_two_rungs = n_short >= 1.5 * n_long
     n_first = n_short if has_two_rungs else max(1, int(time_s / (LONG_STEPS * step_s)))
     first = _remembered(bench, "short", lambda: _chosen(bench, 0, n_first))
     if not first:

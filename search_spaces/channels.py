@@ -58,7 +58,7 @@ class Channels(Transform):
         n_kept = width * group.n_units // group.n_channels
         return np.sort(self.orders[name][group.n_units - n_kept :])
 
-    def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
+    def change(self, student: Student, choices: Mapping[str, Choice]) -> Student:
         kept = {self.groups[name]: self.units(name, int(width)) for name, width in choices.items()}
         keeps = keep_map(kept, self.teacher)
         present = {path for path, _ in student.module.named_modules()}
@@ -67,5 +67,5 @@ class Channels(Transform):
             for group in kept
             if present.isdisjoint(member.module for member in group.members)
         }
-        module = slice_modules(student.module, keeps)
-        return replace(student, module=module, keeps=keeps, without_effect={**student.without_effect, **idle})
+        slice_modules(student.module, keeps)
+        return replace(student, keeps=keeps, without_effect={**student.without_effect, **idle})

@@ -5,8 +5,9 @@ a network that treats channels by number, so nothing of it is believed: `verify`
 of it gives exactly what zeroing the same channels at their consumers gives.
 """
 
+import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,24 +85,32 @@ def coupled_groups(teacher: nn.Module, example: tuple[Tensor, ...]) -> tuple[lis
         traces = trace_channels(teacher, example)
     except _TRACING_ERRORS as error:
         return [], [Unprunable("(whole network)", f"its channels cannot be traced ({first_line(error)})")]
-    groups: list[ChannelGroup] = []
+    candidates = _candidates(teacher, traces)
+    together = [found for found in candidates if isinstance(found, ChannelGroup)]
+    # All at once first: as a rule nothing is wrong, and a group that is shows among others too.
+    agree = len(together) > 1 and verify(teacher, together, example) is None
+    groups: dict[str, ChannelGroup] = {}
     refused: dict[Unprunable, None] = {}
+    for found in candidates:
+        if isinstance(found, ChannelGroup):
+            mismatch = None if agree else verify(teacher, [found], example)
+            if not mismatch and found.root not in groups:
+                groups[found.root] = found
+                continue
+            found = Unprunable(found.root, mismatch or "its channels do not all go the same way")
+        refused[found] = None
+    return list(groups.values()), list(refused)
+
+
+def _candidates(teacher: nn.Module, traces: Mapping[str, Trace]) -> list[ChannelGroup | Unprunable]:
+    """The groups that the traces show, not yet verified."""
     problems = _problems(teacher, traces)
-    roots: set[str] = set()
+    found: list[ChannelGroup | Unprunable] = []
     for units in _alike(_units(teacher, traces), traces):
         root = next(path for path in traces if (path, "out") in units[0])
         problem = next((problems[axis] for axis in units[0] if axis in problems), None)
-        found = Unprunable(root, problem) if problem else _group(root, units)
-        if isinstance(found, ChannelGroup):
-            mismatch = verify(teacher, found, example)
-            if mismatch or root in roots:
-                found = Unprunable(root, mismatch or "its channels do not all go the same way")
-        if isinstance(found, ChannelGroup):
-            groups.append(found)
-            roots.add(root)
-        else:
-            refused[found] = None
-    return groups, list(refused)
+        found.append(Unprunable(root, problem) if problem else _group(root, units))
+    return found
 
 
 def _problems(teacher: nn.Module, traces: Mapping[str, Trace]) -> dict[Axis, str]:
@@ -200,16 +209,15 @@ def keep_map(groups: Mapping[ChannelGroup, NDArray[np.int64]], teacher: nn.Modul
 
 
 @torch.no_grad()
-def verify(teacher: nn.Module, group: ChannelGroup, example: tuple[Tensor, ...]) -> str | None:
-    """Cuts half of the group's units and compares with zeroing them at the consumers.
+def verify(teacher: nn.Module, groups: Sequence[ChannelGroup], example: tuple[Tensor, ...]) -> str | None:
+    """Cuts half of each group's units and compares with zeroing them at the consumers.
 
     Returns:
         None where both agree to rounding, otherwise what went wrong.
     """
-    kept = np.arange(0, group.n_units, 2)
-    gone = np.arange(1, group.n_units, 2)
     masked: dict[str, Tensor] = {}
-    for member in group.consumers:
+    for member, n_units in ((member, group.n_units) for group in groups for member in group.consumers):
+        gone = np.arange(1, n_units, 2)
         layer = teacher.get_submodule(member.module)
         assert isinstance(layer.weight, Tensor)
         weight = masked.setdefault(f"{member.module}.weight", layer.weight.detach().clone())
@@ -223,7 +231,8 @@ def verify(teacher: nn.Module, group: ChannelGroup, example: tuple[Tensor, ...])
         else:
             weight[:, columns] = 0
     try:
-        cut = slice_modules(teacher, keep_map({group: kept}, teacher))
+        cut = copy.deepcopy(teacher)
+        slice_modules(cut, keep_map({group: np.arange(0, group.n_units, 2) for group in groups}, teacher))
         got, wanted = cut(*example), functional_call(teacher, masked, example)
     except _TRACING_ERRORS as error:
         return f"the network does not run with fewer channels there ({first_line(error)})"

@@ -85,9 +85,8 @@ class Depth(Transform):
     def sites(self) -> tuple[Site, ...]:
         return tuple(Site(f"depth:{path}", self.kind, (KEEP, DROP)) for path in self.blocks)
 
-    def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
-        module = copy.deepcopy(student.module)
+    def change(self, student: Student, choices: Mapping[str, Choice]) -> Student:
         for name, choice in choices.items():
             if choice == DROP:
-                set_submodule(module, name.removeprefix("depth:"), nn.Identity().eval())
-        return student.with_module(module)
+                set_submodule(student.module, name.removeprefix("depth:"), nn.Identity().eval())
+        return student

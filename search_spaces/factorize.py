@@ -8,7 +8,6 @@
 The rank is the fraction f of the largest that makes sense for the layer as it stands, cut channels included.
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -83,8 +82,8 @@ class Factorize(Transform):
     def sites(self) -> tuple[Site, ...]:
         return tuple(Site(f"factorize:{path}", self.kind, choices) for path, choices in self.options.items())
 
-    def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
-        module = copy.deepcopy(student.module)
+    def change(self, student: Student, choices: Mapping[str, Choice]) -> Student:
+        module = student.module
         idle = dict(student.without_effect)
         for name, choice in choices.items():
             path = name.removeprefix("factorize:")
@@ -97,7 +96,7 @@ class Factorize(Transform):
                 set_submodule(module, path, factors(layer, str(choice)))
             elif choice != DENSE:
                 idle[name] = "so few channels are left that the factors would cost more than the layer"
-        return replace(student, module=module, without_effect=idle)
+        return replace(student, without_effect=idle)
 
 
 @torch.no_grad()

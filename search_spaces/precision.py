@@ -36,6 +36,6 @@ class Precision(Transform):
     def sites(self) -> tuple[Site, ...]:
         return (Site(SITE, self.kind, self.options),) if len(self.options) > 1 else ()
 
-    def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
+    def change(self, student: Student, choices: Mapping[str, Choice]) -> Student:
         choice = choices.get(SITE, "float32")
         return replace(student, precision=next(number for number in NUMBERS if number == choice))

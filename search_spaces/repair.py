@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from search_spaces.arrange import arranged, channels_last
+from search_spaces.arrange import arranged, channels_last, product, squares
 from search_spaces.slicing import Keep
 from search_spaces.statistics import (
     LAYERS,
@@ -27,59 +27,59 @@ from search_spaces.statistics import (
     set_matrix,
 )
 
-RIDGE = 3e-3
-"""Pull towards the inherited weights, as a share of the mean diagonal of the inputs' covariance."""
-UNCHANGED = 1e-4
-"""A layer whose answers differ from the teacher's by less than this share is left as it is."""
+RIDGE = 0.1
+"""Pull towards the inherited weights, as a share of the mean diagonal of the inputs' covariance, times features for
+each row."""
+UNCHANGED, UNCHANGED_ROUNDED = 1e-4, 4e-3
+"""A layer whose answers differ from the teacher's by less than this share is left as it is; the second in bfloat16."""
 LAST_FACTOR = "last"
 """Name of the child that answers for a factorised layer."""
 
 
 @torch.no_grad()
-def refit(student: nn.Module, statistics: Statistics, keeps: Mapping[str, Keep]) -> Tensor:
+def refit(student: nn.Module, statistics: Statistics, keeps: Mapping[str, Keep]) -> None:
     """Refits the student's layers in place.
 
     Args:
         student: in eval mode, built from the teacher that the statistics are of.
         statistics: of the teacher.
         keeps: which of the teacher's outputs each layer still makes.
-
-    Returns:
-        (n_samples, ...) outputs of the refitted student on the statistics' inputs.
     """
     handles = []
     for path, module in student.named_modules():
         source = path if path in statistics.rows else path.removesuffix(f".{LAST_FACTOR}")
         if isinstance(module, LAYERS) and source in statistics.rows:
             keep = keeps.get(source, Keep()).outputs
-            handles.append(module.register_forward_pre_hook(_refit_hook(statistics.rows[source], keep)))
+            refitting = _refit_hook(statistics.rows[source], keep, statistics.bfloat16)
+            handles.append(module.register_forward_pre_hook(refitting))
     inputs = statistics.inputs
     if statistics.channels_last:
         inputs = channels_last(inputs)
         arranged(student, torch.channels_last)
     try:
-        outputs: Tensor = student(*inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=statistics.bfloat16, cache_enabled=False):
+            student(*inputs)
     finally:
         for handle in handles:
             handle.remove()
         if statistics.channels_last:
             arranged(student, torch.contiguous_format)
-    return outputs.contiguous()
 
 
-def _refit_hook(rows: LayerRows, keep: object) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+def _refit_hook(rows: LayerRows, keep: object, bfloat16: bool) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, LAYERS)
         own = rows.on_grid_of(output_size(layer, args[0]))
-        wanted = own.outputs if keep is None else own.outputs[:, torch.as_tensor(keep)]
-        seen = input_rows(layer, args[0], own.samples, own.positions, kernel_first=True)
-        solve_layer(layer, seen, wanted, kernel_first=True)
+        wanted = own.outputs if keep is None else own.outputs.index_select(1, torch.as_tensor(keep))
+        seen = input_rows(layer, args[0], own.samples, own.positions).float()
+        with torch.autocast("cpu", enabled=False):
+            solve_layer(layer, seen, wanted, bfloat16)
 
     return hook
 
 
 @torch.no_grad()
-def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor, *, kernel_first: bool = False) -> None:
+def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor, bfloat16: bool = False) -> None:
     """Sets the layer's weights to the ridge solution of inputs @ weight.T + bias = wanted.
 
     The ridge pulls towards the weights the layer has. A layer without a bias is fitted without one.
@@ -88,22 +88,23 @@ def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor, *, kernel_first: b
         layer: changed in place.
         inputs: (n_rows, n_features), see `input_rows`.
         wanted: (n_rows, n_outputs).
-        kernel_first: the order of the inputs' features, see `input_rows`.
+        bfloat16: the inputs are rounded to it, and products may round too.
     """
     groups = n_groups(layer)
-    matrix = matrix_of(layer) if kernel_first else layer.weight.flatten(1)
+    matrix = matrix_of(layer)
     weight = matrix.view(groups, -1, matrix.shape[1])  # (g, o, f)
     x = inputs.view(len(inputs), groups, -1).transpose(0, 1)  # (g, n, f)
     y = wanted.reshape(len(wanted), groups, -1).transpose(0, 1)  # (g, n, o)
     if layer.bias is not None:
         x_mean, y_mean = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
         x, y = x - x_mean, y - y_mean
-    residual = y - x @ weight.transpose(1, 2)
-    if float(residual.square().mean()) < UNCHANGED**2 * float(y.square().mean()):
+    residual = y - product(x, weight.transpose(1, 2), bfloat16)
+    unchanged = UNCHANGED_ROUNDED if bfloat16 else UNCHANGED
+    if float(residual.square().mean()) < unchanged**2 * float(y.square().mean()):
         return
-    gram = x.transpose(1, 2) @ x / len(inputs)
-    cross = x.transpose(1, 2) @ residual / len(inputs)
-    ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-8
+    gram = squares(x, bfloat16) / len(inputs)
+    cross = product(x.transpose(1, 2), residual, bfloat16) / len(inputs)
+    ridge = RIDGE * x.shape[2] / x.shape[1] * gram.diagonal(dim1=1, dim2=2).mean(1) + 1e-8
     gram.diagonal(dim1=1, dim2=2).add_(ridge[:, None])
     factor, failed = torch.linalg.cholesky_ex(gram)
     if bool(failed.any()):
@@ -111,10 +112,7 @@ def solve_layer(layer: Layer, inputs: Tensor, wanted: Tensor, *, kernel_first: b
     solved = weight + torch.cholesky_solve(cross, factor).transpose(1, 2)
     if not bool(torch.isfinite(solved).all()):
         return
-    if kernel_first:
-        set_matrix(layer, solved.flatten(0, 1))
-    else:
-        layer.weight.copy_(solved.reshape(layer.weight.shape))
+    set_matrix(layer, solved.flatten(0, 1))
     if layer.bias is not None:
         layer.bias.copy_((y_mean - x_mean @ solved.transpose(1, 2)).flatten())
 

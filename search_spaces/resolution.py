@@ -107,7 +107,8 @@ def _works(
     teacher: nn.Module, example: tuple[Tensor, ...], halving: Halving, runs: Sequence[_Run], shape: torch.Size
 ) -> bool:
     """Whether something runs on a smaller image, and nothing behind the place sees another size than before."""
-    moved = move(teacher, [halving])
+    moved = copy.deepcopy(teacher)
+    move(moved, [halving])
     try:
         now = {run.path: run for run in _runs(moved, example)}
         if moved(*example).shape != shape:
@@ -121,11 +122,11 @@ def _works(
     return bool(smaller) and halved and same and all(path not in now or now[path].after for path in halving.later)
 
 
-def move(network: nn.Module, chosen: Sequence[Halving]) -> nn.Module:
-    """A copy in which the image is halved earlier at these places.
+def move(network: nn.Module, chosen: Sequence[Halving]) -> None:
+    """Halves the image earlier at these places.
 
     Args:
-        network: its weights are copied, not changed.
+        network: changed in place; its weights stay.
         chosen: places; layers that no longer exist are passed over.
     """
     factors: dict[str, float] = {}
@@ -134,18 +135,16 @@ def move(network: nn.Module, chosen: Sequence[Halving]) -> nn.Module:
             factors[path] = factors.get(path, 1.0) * 2
         for path in halving.later:
             factors[path] = factors.get(path, 1.0) / 2
-    moved = copy.deepcopy(network)
-    present = dict(moved.named_modules())
+    present = dict(network.named_modules())
     for path, factor in factors.items():
         layer = present.get(path)
         if not isinstance(layer, WINDOWED):
             continue
         stride = (round(_pair(layer.stride)[0] * factor), round(_pair(layer.stride)[1] * factor))
         if stride == (1, 1) and not isinstance(layer, nn.Conv2d) and math.prod(_pair(layer.padding)) == 0:
-            set_submodule(moved, path, nn.Identity().eval())  # a pool that did nothing but halve
+            set_submodule(network, path, nn.Identity().eval())  # a pool that did nothing but halve
         else:
             layer.stride = stride
-    return moved
 
 
 def _pair(value: int | tuple[int, ...]) -> Size:
@@ -172,6 +171,7 @@ class Resolution(Transform):
     def sites(self) -> tuple[Site, ...]:
         return tuple(Site(name, self.kind, (KEEP, HALF)) for name in self.places)
 
-    def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
+    def change(self, student: Student, choices: Mapping[str, Choice]) -> Student:
         chosen = [self.places[name] for name, choice in choices.items() if choice == HALF]
-        return student.with_module(move(student.module, chosen))
+        move(student.module, chosen)
+        return student

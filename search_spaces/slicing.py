@@ -1,6 +1,5 @@
 """Cutting input and output channels out of single layers; weights are copied, never changed."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -42,16 +41,14 @@ def n_features(module: nn.Module, side: Literal["in", "out"]) -> int:
     raise TypeError(f"{type(module).__name__} cannot be cut")
 
 
-def slice_modules(module: nn.Module, keeps: Mapping[str, Keep]) -> nn.Module:
-    """A copy of `module` with the named layers cut; paths that no longer exist in it are passed over."""
-    student = copy.deepcopy(module)
+def slice_modules(module: nn.Module, keeps: Mapping[str, Keep]) -> None:
+    """Cuts the named layers of a module in place; paths that no longer exist in it are passed over."""
     for path, keep in keeps.items():
         try:
-            layer = student.get_submodule(path)
+            layer = module.get_submodule(path)
         except AttributeError:
             continue  # inside a dropped block
         slice_layer(layer, keep)
-    return student
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from search_spaces.arrange import has_bfloat16
 from search_spaces.channels import Channels
 from search_spaces.coupling import ChannelGroup, Unprunable, coupled_groups, first_line
 from search_spaces.depth import Depth, residual_blocks
@@ -18,7 +19,7 @@ from search_spaces.recipe import Choice, Kind, Recipe, Site
 from search_spaces.removal import consumers_of, removal_order
 from search_spaces.repair import refit
 from search_spaces.resolution import Resolution
-from search_spaces.statistics import Layer, Statistics, collect, n_groups
+from search_spaces.statistics import Layer, Statistics, collect, gram_of
 from search_spaces.transform import Student, Transform
 
 ORDER: tuple[Kind, ...] = ("depth", "resolution", "channels", "factorize", "precision")
@@ -69,8 +70,7 @@ class SearchSpace:
         grams: dict[str, Tensor] = {}
 
         def add_gram(path: str, layer: Layer, rows: Tensor) -> None:
-            x = rows.view(len(rows), n_groups(layer), -1).transpose(0, 1)
-            grams[path] = x.transpose(1, 2) @ x / len(rows)
+            grams[path] = gram_of(layer, rows, has_bfloat16())
 
         statistics = collect(teacher, calibration, generator, add_gram)
         grams = {path: gram for path, gram in grams.items() if path in statistics.rows}
@@ -129,19 +129,15 @@ class SearchSpace:
             site = self.sites.get(name)
             if site is None or choice not in site.choices:
                 raise ValueError(f"this teacher has no site {name} with the choice {choice!r}")
-        student = Student(self.teacher)
+        student, is_changed = Student(copy.deepcopy(self.teacher)), False
         for kind, transform in self.transforms.items():
             names = {site.name for site in transform.sites}
             choices = {name: choice for name, choice in recipe.items() if name in names}
             if choices:
-                before, student = student.module, transform.apply(student, choices)
-                assert student.module is not before or kind == "precision"
-        if student.module is self.teacher:
-            student = student.with_module(copy.deepcopy(self.teacher))
-            return replace(student, calibration_outputs=self.statistics.outputs if repair else None)
-        if repair:
-            outputs = refit(student.module, self.statistics, student.keeps)
-            student = replace(student, calibration_outputs=outputs)
+                student = transform.change(student, choices)
+                is_changed = is_changed or kind != "precision"
+        if repair and is_changed:
+            refit(student.module, self.statistics, student.keeps)
         return student
 
     def sample(self, generator: np.random.Generator, share_changed: float = 0.7) -> Recipe:

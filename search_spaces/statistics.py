@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
-from search_spaces.arrange import arranged, channels_last
+from search_spaces.arrange import arranged, channels_last, has_bfloat16, squares
 from search_spaces.sharing import shares_weights
 
 Layer = nn.Conv1d | nn.Conv2d | nn.Linear
@@ -22,6 +22,8 @@ LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 MAX_ROWS = 6144
 MIN_ROWS = 2048
 ROWS_PER_FEATURE = 6
+ROUNDED = 0.05
+"""How far bfloat16 may move an answer, as a share of the largest; a network of some 15 layers moves by about .01."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +67,15 @@ class Statistics:
         rows: by layer path; a layer that runs more than once in a forward pass, or shares its weights, has none.
         channels_last: whether the network also runs with its images' channels side by side in memory, which is how
             rows are gathered fastest; a `view` in its `forward` can forbid it.
+        bfloat16: whether students may be repaired in it: the processor has it, and the network runs and answers about
+            the same.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: Tensor
     rows: Mapping[str, LayerRows]
     channels_last: bool = False
+    bfloat16: bool = False
 
 
 @torch.no_grad()
@@ -87,7 +92,7 @@ def collect(
         teacher: in eval mode.
         inputs: (n_samples, ...) each.
         generator: draws the positions.
-        visit: called with (path, layer, rows of inputs (n_rows, n_features)) at a layer's first run.
+        visit: called with (path, layer, `input_rows`) at a layer's first run.
         max_rows: of one layer.
     """
     tied = shares_weights(teacher)
@@ -107,27 +112,40 @@ def collect(
 
         return record
 
-    for path, module in teacher.named_modules():
+    network, images_last, bfloat16 = _fastest(teacher, tuple(tensor[:2] for tensor in inputs))
+    for path, module in network.named_modules():
         if isinstance(module, LAYERS) and "weight" in module._parameters and path not in tied:
             handles.append(module.register_forward_hook(hook(path)))
     try:
-        outputs = teacher(*inputs)
+        outputs = network(*(channels_last(inputs) if images_last else inputs))
     finally:
         for handle in handles:
             handle.remove()
-    return Statistics(inputs, outputs, rows, _runs_channels_last(teacher, inputs))
+    return Statistics(inputs, outputs.contiguous(), rows, images_last, bfloat16)
 
 
-def _runs_channels_last(teacher: nn.Module, inputs: tuple[Tensor, ...]) -> bool:
-    if not any(tensor.ndim == 4 for tensor in inputs):
-        return False
-    some = tuple(tensor[:2] for tensor in inputs)
-    wanted, other = teacher(*some), arranged(copy.deepcopy(teacher), torch.channels_last)
+def _fastest(teacher: nn.Module, some: tuple[Tensor, ...]) -> tuple[nn.Module, bool, bool]:
+    """The teacher, or a copy with the images' channels side by side if that runs; whether it does, and in bfloat16."""
+    wanted: Tensor = teacher(*some)
+    network, images_last = teacher, False
+    if any(tensor.ndim == 4 for tensor in some):
+        copied = arranged(copy.deepcopy(teacher), torch.channels_last)
+        images_last = _answers(copied, channels_last(some), wanted)
+        network = copied if images_last else teacher
+    some = channels_last(some) if images_last else some
+    return network, images_last, has_bfloat16() and _answers(network, some, wanted, bfloat16=True)
+
+
+def _answers(network: nn.Module, inputs: tuple[Tensor, ...], wanted: Tensor, bfloat16: bool = False) -> bool:
+    """Whether a network answers what is wanted, but for rounding."""
     try:
-        got: Tensor = other(*channels_last(some))
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+            got: Tensor = network(*inputs)
     except RuntimeError:
         return False
-    return got.shape == wanted.shape and torch.allclose(got, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
+    share = ROUNDED if bfloat16 else 1e-4
+    off = share * float(wanted.abs().max())
+    return got.shape == wanted.shape and torch.allclose(got.float(), wanted, rtol=1e-3, atol=off)
 
 
 def _draw(layer: Layer, output: Tensor, generator: torch.Generator, max_rows: int) -> LayerRows:
@@ -168,54 +186,60 @@ def _positions_last(layer: Layer, output: Tensor) -> Tensor:
     return output.flatten(2).transpose(1, 2)
 
 
-def input_rows(
-    layer: Layer, inputs: Tensor, samples: Tensor, positions: Tensor, *, kernel_first: bool = False
-) -> Tensor:
+def input_rows(layer: Layer, inputs: Tensor, samples: Tensor, positions: Tensor) -> Tensor:
     """Patches that a layer sees at drawn output positions.
 
     Args:
         layer: convolution or linear layer.
         inputs: (n_samples, channels, ...) or, for a linear layer, (n_samples, ..., features).
         samples, positions: (n_rows,).
-        kernel_first: let a group's channels lie side by side for each tap of the kernel, which spares a transposition.
 
     Returns:
-        (n_rows, channels * kernel) in the order of `weight.flatten(1)`, or with `kernel_first` of `matrix_of`; a
-        grouped convolution's groups lie one after the other.
+        (n_rows, kernel * channels) in the order of `matrix_of`; a grouped convolution's groups lie one after the other.
     """
     if isinstance(layer, nn.Linear):
         return inputs.reshape(len(inputs), -1, inputs.shape[-1])[samples, positions]
     kernel, stride, dilation = list(layer.kernel_size), list(layer.stride), list(layer.dilation)
-    padded = _padded(layer, inputs)
-    if isinstance(layer, nn.Conv1d):
-        padded = padded[:, :, None]
-        kernel, stride, dilation = [1, *kernel], [1, *stride], [1, *dilation]
-    _, n_channels, height, width = padded.shape
-    n_columns = (width - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
-    first = (
-        samples * (height * width) + positions // n_columns * (stride[0] * width) + positions % n_columns * stride[1]
-    )
-    down, right = torch.arange(kernel[0]) * (dilation[0] * width), torch.arange(kernel[1]) * dilation[1]
-    taps = (down[:, None] + right).flatten()
-    pixels = padded.permute(0, 2, 3, 1).reshape(-1, n_channels)
-    patches = pixels.index_select(0, (first[:, None] + taps).flatten())
-    patches = patches.view(len(samples), len(taps), layer.groups, -1)  # (rows, taps, groups, channels of one)
-    axes = (0, 2, 1, 3) if kernel_first else (0, 2, 3, 1)
-    return patches.permute(axes).reshape(len(samples), -1)
-
-
-def _padded(layer: nn.Conv1d | nn.Conv2d, inputs: Tensor) -> Tensor:
     pads = layer._reversed_padding_repeated_twice
-    if not any(pads):
-        return inputs
-    if layer.padding_mode != "zeros":
-        return functional.pad(inputs, pads, layer.padding_mode)
-    # Padding that keeps channels side by side where they are so; functional.pad does not.
-    return functional.pad(inputs.movedim(1, -1), [0, 0, *pads]).movedim(-1, 1)
+    if layer.padding_mode != "zeros" and any(pads):
+        inputs, pads = functional.pad(inputs, pads, layer.padding_mode), [0] * len(pads)
+    if isinstance(layer, nn.Conv1d):
+        inputs, pads = inputs[:, :, None], [*pads, 0, 0]
+        kernel, stride, dilation = [1, *kernel], [1, *stride], [1, *dilation]
+    _, n_channels, height, width = inputs.shape
+    n_columns = (width + sum(pads[:2]) - dilation[1] * (kernel[1] - 1) - 1) // stride[1] + 1
+    down = (positions // n_columns * stride[0] - pads[2])[:, None] + torch.arange(kernel[0]) * dilation[0]
+    right = (positions % n_columns * stride[1] - pads[0])[:, None] + torch.arange(kernel[1]) * dilation[1]
+    pixel = samples[:, None, None] * (height * width) + (down.clamp(0, height - 1) * width)[:, :, None]
+    pixel = (pixel + right.clamp(0, width - 1)[:, None]).flatten()
+    patches = inputs.permute(0, 2, 3, 1).reshape(-1, n_channels).index_select(0, pixel)
+    outside = ((down < 0) | (down >= height))[:, :, None] | ((right < 0) | (right >= width))[:, None]
+    patches.index_fill_(0, outside.flatten().nonzero().flatten(), 0)
+    # (rows, groups, taps, channels of one): a group's channels lie side by side for each tap of the kernel.
+    patches = patches.view(len(samples), -1, layer.groups, n_channels // layer.groups).transpose(1, 2)
+    return patches.reshape(len(samples), -1)
+
+
+def gram_of(layer: Layer, rows: Tensor, rounded: bool) -> Tensor:
+    """The mean over rows of the outer product of a layer's inputs.
+
+    Args:
+        layer: whose inputs they are.
+        rows: see `input_rows`.
+        rounded: see `search_spaces.arrange.product`.
+
+    Returns:
+        (n_conv_groups, n_features, n_features), features in the order of `weight.flatten(1)`.
+    """
+    x = rows.view(len(rows), n_groups(layer), -1).transpose(0, 1)
+    gram = squares(x, rounded) / len(rows)
+    n_taps = layer.weight[0, 0].numel()
+    apart = gram.view(len(gram), n_taps, -1, n_taps, gram.shape[2] // n_taps)
+    return apart.permute(0, 2, 1, 4, 3).reshape(gram.shape)
 
 
 def matrix_of(layer: Layer) -> Tensor:
-    """The layer's weight as a matrix (n_outputs, n_features), its features in the order of `kernel_first`."""
+    """The layer's weight as a matrix (n_outputs, n_features): the channels side by side for each tap of the kernel."""
     return layer.weight.movedim(1, -1).flatten(1)
 
 

@@ -1,11 +1,12 @@
 """The one base class of what turns choices into a student."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from search_spaces.recipe import Choice, Kind, Site
 from search_spaces.slicing import Keep
@@ -20,18 +21,12 @@ class Student:
         precision: what its artifact computes in.
         keeps: which of the teacher's channels each layer kept; repair needs it.
         without_effect: site name to why its choice changed nothing; every other choice of the recipe did.
-        calibration_outputs: (n_samples, ...) of the repaired module on the statistics' inputs, where they are known.
     """
 
     module: nn.Module
     precision: Literal["float32", "float16", "int8"] = "float32"
     keeps: Mapping[str, Keep] = field(default_factory=dict)
     without_effect: Mapping[str, str] = field(default_factory=dict)
-    calibration_outputs: Tensor | None = None
-
-    def with_module(self, module: nn.Module) -> "Student":
-        """The same student around another module, whose calibration outputs are not known."""
-        return replace(self, module=module, calibration_outputs=None)
 
 
 class Transform(ABC):
@@ -49,7 +44,6 @@ class Transform(ABC):
     def sites(self) -> tuple[Site, ...]:
         """Every site of this kind, in a stable order."""
 
-    @abstractmethod
     def apply(self, student: Student, choices: Mapping[str, Choice]) -> Student:
         """A new student with these choices carried out.
 
@@ -57,3 +51,8 @@ class Transform(ABC):
             student: with every transform before this one in `space.ORDER` applied.
             choices: site name to choice, of this transform's sites only; sites not named stay as they are.
         """
+        return self.change(replace(student, module=copy.deepcopy(student.module)), choices)
+
+    @abstractmethod
+    def change(self, student: Student, choices: Mapping[str, Choice]) -> Student:
+        """`apply` for a student whose module nobody else has: it may be written into."""

@@ -147,6 +147,27 @@ def test_operations_between_layers() -> None:
     assert str(only(TwoOutputs())).startswith("its channels cannot be traced")
 
 
+class OneWrong(nn.Module):
+    """Of two groups the first is scaled by a parameter that is not cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scaled, self.c = Scaled(), nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.c(self.scaled(x).relu())
+        return y
+
+
+def test_a_wrong_group_does_not_take_the_others_with_it() -> None:
+    groups, refused = coupled_groups(OneWrong().eval(), (torch.randn(2, 5),))
+    assert [group.root for group in groups] == ["scaled.b"]
+    assert {item.root: item.reason.partition(" (")[0] for item in refused} == {
+        "scaled.a": "the network does not run with fewer channels there",
+        "c": "its channels are the network's output",
+    }
+
+
 def test_parametrised_weights_are_refused() -> None:
     network = Functional()
     nn.utils.parametrizations.weight_norm(network.a)
@@ -158,10 +179,12 @@ def test_verify_catches_a_wrong_index() -> None:
     example = tuple(tensor[:2] for tensor in inputs)
     groups, _ = coupled_groups(teacher, example)
     group = next(g for g in groups if g.root == "b")
-    assert verify(teacher, group, example) is None
+    assert verify(teacher, [group], example) is None
+    assert verify(teacher, groups, example) is None
     shifted = tuple(Member(m.module, m.side, m.features - 8 if m.module == "c" else m.features) for m in group.members)
     wrong = ChannelGroup(group.root, group.n_channels, group.n_units, shifted)
-    assert verify(teacher, wrong, example) is not None
+    assert verify(teacher, [wrong], example) is not None
+    assert verify(teacher, [wrong if one is group else one for one in groups], example) is not None
 
 
 def test_keep_map_joins_groups_on_one_axis() -> None:

@@ -14,7 +14,7 @@ def test_one_site_with_the_options_on_offer() -> None:
 @pytest.mark.parametrize("choice", ["float32", "float16", "int8"])
 def test_the_student_computes_in_the_choice(choice: str) -> None:
     student = Student(nn.Linear(2, 2))
-    other = Precision(("float32", "float16", "int8")).apply(student, {"precision": choice})
+    other = Precision(("float32", "float16", "int8")).change(student, {"precision": choice})
     assert other.precision == choice
     assert other.module is student.module
     assert student.precision == "float32"

@@ -160,7 +160,19 @@ def nearest_map(inputs: Tensor, wanted: Tensor, axis: int) -> Callable[[Tensor],
     """
     x, y = (tensor.movedim(axis, -1).flatten(0, -2) for tensor in (inputs, wanted))
     step = -(-len(x) // MAP_ROWS)
-    x, y = x[::step].float(), y[::step].float()
+    with torch.autocast("cpu", enabled=False):  # a matrix of rounded sums of products may have no useful inverse
+        matrix, bias = _fitted(x[::step].float(), y[::step].float())
+
+    def run(tensor: Tensor) -> Tensor:
+        moved = tensor.movedim(axis, -1)
+        mapped: Tensor = moved @ matrix.to(moved.dtype) + bias.to(moved.dtype)
+        return mapped.movedim(-1, axis)
+
+    return run
+
+
+def _fitted(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrix (n_channels, n_channels) and bias for which x @ matrix + bias comes nearest to y, (n, n_channels) both."""
     x_mean, y_mean = x.mean(0), y.mean(0)
     x, y = x - x_mean, y - y_mean
     n_channels = x.shape[1]
@@ -171,14 +183,7 @@ def nearest_map(inputs: Tensor, wanted: Tensor, axis: int) -> Callable[[Tensor],
         matrix = torch.eye(n_channels) + torch.linalg.solve(gram, x.T @ (y - x))
     else:
         matrix = torch.diag((x * y).sum(0) / (x.square().sum(0) + 1e-12))
-    bias = y_mean - x_mean @ matrix
-
-    def run(tensor: Tensor) -> Tensor:
-        moved = tensor.movedim(axis, -1)
-        mapped: Tensor = moved @ matrix.to(moved.dtype) + bias.to(moved.dtype)
-        return mapped.movedim(-1, axis)
-
-    return run
+    return matrix, y_mean - x_mean @ matrix
 
 
 def _is_in(path: str, other: str) -> bool:

@@ -124,3 +124,14 @@ def test_nearest_map_by_hand() -> None:
     torch.testing.assert_close(nearest_map(x, wanted, -1)(x), wanted, atol=5e-3, rtol=0)
     few = nearest_map(x[:4], 3 * x[:4] + 1, -1)  # too few rows for more than a scale and a bias
     torch.testing.assert_close(few(x), 3 * x + 1, atol=1e-4, rtol=1e-4)
+
+
+def test_a_map_between_channels_that_are_nearly_alike_is_as_good_while_bfloat16_is_on() -> None:
+    generator = torch.Generator().manual_seed(2)
+    shared, own = torch.randn(4000, 1, generator=generator), torch.randn(4000, 16, generator=generator)
+    inputs = shared + 0.03 * own
+    wanted = inputs + 0.01 * torch.randn(4000, 16, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = nearest_map(inputs, wanted, 1)
+    off = (found(inputs) - wanted).square().mean()
+    assert off <= 1.01 * (nearest_map(inputs, wanted, 1)(inputs) - wanted).square().mean()

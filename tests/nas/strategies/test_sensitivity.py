@@ -12,8 +12,8 @@ from tests.search_spaces.spaces import space_of
 def test_divergence_of_logits_by_hand() -> None:
     same = torch.tensor([[0.0, 0.0]])
     assert divergence(same + 3, same, True) == pytest.approx(0.0, abs=1e-7)
-    # KL(1/2, 1/2 || 3/4, 1/4) = log 2 / sqrt 3 ... = 0.5 log(4/3)
-    assert divergence(torch.tensor([[math.log(3.0), 0.0]]), same, True) == pytest.approx(0.5 * math.log(4 / 3))
+    # At temperature 2 the logits (2 log 3, 0) are 3/4 and 1/4: 4 KL(1/2, 1/2 || 3/4, 1/4) = 4 * 0.5 log(4/3)
+    assert divergence(torch.tensor([[2 * math.log(3.0), 0.0]]), same, True) == pytest.approx(2 * math.log(4 / 3))
 
 
 def test_divergence_of_values_is_a_share_of_the_variance() -> None:

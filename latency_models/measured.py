@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 @final
 class Measured:
-    """Measures on a target; satisfies `LatencyModel`. Not to be shared between threads.
+    """Measures on a target; satisfies `Interleaving`. Not to be shared between threads.
 
     Whatever happens to the code of a candidate happens in a process of its own, within a time limit: one that hangs or
     crashes is a `LatencyError`, and the next candidate gets a fresh process with the anchor loaded again.
@@ -80,6 +80,16 @@ class Measured:
         """One more visit, and the latency that it and the earlier ones show; see `LatencyModel.latency`."""
         new = self.visits({CANDIDATE: artifact})[CANDIDATE]
         return self.latency_from((*earlier, new), anchor_s)
+
+    def latencies(
+        self,
+        artifacts: Mapping[str, Artifact],
+        earlier: Mapping[str, tuple[Visit, ...]],
+        anchor_s: float | None = None,
+    ) -> dict[str, Latency]:
+        """One more visit of each artifact, interleaved; see `Interleaving.latencies`."""
+        new = self.visits(artifacts)
+        return {name: self.latency_from((*earlier[name], one), anchor_s) for name, one in new.items()}
 
     def latency_from(self, visits: Sequence[Visit], anchor_s: float | None = None) -> Latency:
         """The latency that these visits of one candidate show; nothing is measured."""

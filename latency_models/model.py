@@ -1,6 +1,7 @@
 """Artifact to latency: what the search asks, whether a clock or a model answers."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
 from latency_models.artifact import Artifact
 from latency_models.kernel import KernelTime
@@ -43,3 +44,25 @@ class LatencyModel(Protocol):
 
     def close(self) -> None:
         """Ends its processes and connections."""
+
+
+@runtime_checkable
+class Interleaving(LatencyModel, Protocol):
+    """A model with a clock, which can visit several artifacts at once: the anchor is then timed once for all."""
+
+    def latencies(
+        self,
+        artifacts: Mapping[str, Artifact],
+        earlier: Mapping[str, tuple[Visit, ...]],
+        anchor_s: float | None = None,
+    ) -> dict[str, Latency]:
+        """`LatencyModel.latency` of each artifact, their visits interleaved with each other and the anchor.
+
+        Args:
+            artifacts: name to artifact.
+            earlier: visits made before, by the same names.
+            anchor_s: as for `latency`.
+
+        Raises:
+            DeviceError, LatencyError: as for `latency`, of any of them.
+        """

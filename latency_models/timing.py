@@ -75,11 +75,11 @@ def visit(
 ) -> dict[str, Visit]:
     """Samples every candidate against the anchor, interleaved.
 
-    After the warm-up, blocks alternate as candidate, anchor, candidate, anchor, ... and with several candidates each
-    gets one pair of blocks a round, so that what drifts or interferes meets all of them alike. The i-th sample of a
-    candidate's block is paired with the i-th of the anchor's block beside it. Half-way the anchor goes first from then
-    on, so that a steady drift cancels. The number of threads is the runner's; no core is pinned, as on a core that
-    another process takes up every sample would suffer.
+    After the warm-up, blocks alternate as candidate, anchor, candidate, anchor, ..., with several candidates as a, b,
+    anchor, a, b, anchor, ..., so that what drifts or interferes meets all alike. The i-th sample of a candidate's block
+    is paired with the i-th of the anchor's block in the same round. Half-way the order turns to anchor, b, a, so that a
+    steady drift cancels. The number of threads is the runner's; no core is pinned, as on a core that another process
+    takes up every sample would suffer.
 
     Every block but that one thus follows one of another network, whose weights have just filled the caches. Where the
     order turns each round (ABBA) every second block follows one of its own: with weights of 2.8 MB beside a cache of
@@ -94,17 +94,25 @@ def visit(
     samples: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in candidates}
     spent_s = dict.fromkeys(candidates, 0.0)
     waiting = list(candidates)
+    n_taken = 0
     while waiting:
-        for name in waiting:
-            of_candidate, of_anchor = samples[name]
-            n = min(_block_length(single_s[name] + anchor_s, plan), plan.n_pairs - len(of_candidate))
-            sides = [(candidates[name], single_s[name], of_candidate), (anchor, anchor_s, of_anchor)]
+        pair_s = anchor_s + max(single_s[name] for name in waiting)
+        n = min(_block_length(pair_s, plan), plan.n_pairs - n_taken)
+        turns: list[str | None] = [*waiting, None]
+        early = 2 * n_taken < plan.n_pairs and 2 * max(spent_s[name] for name in waiting) < plan.max_s
+        taken: dict[str | None, list[float]] = {}
+        took_s: dict[str | None, float] = {}
+        for name in turns if early else reversed(turns):
+            runner, one_s = (anchor, anchor_s) if name is None else (candidates[name], single_s[name])
             start_s = clock()
-            early = 2 * len(of_candidate) < plan.n_pairs and 2 * spent_s[name] < plan.max_s
-            for runner, one_s, into in sides if early else reversed(sides):
-                into += _block(runner, n, _inferences_per_sample(one_s, plan), plan.n_settle, clock)
-            spent_s[name] += clock() - start_s
-        waiting = [name for name in waiting if len(samples[name][0]) < plan.n_pairs and spent_s[name] < plan.max_s]
+            taken[name] = _block(runner, n, _inferences_per_sample(one_s, plan), plan.n_settle, clock)
+            took_s[name] = clock() - start_s
+        for name in waiting:
+            samples[name][0].extend(taken[name])
+            samples[name][1].extend(taken[None])
+            spent_s[name] += took_s[name] + took_s[None]
+        n_taken += n
+        waiting = [name for name in waiting if n_taken < plan.n_pairs and spent_s[name] < plan.max_s]
     return {name: Visit(tuple(a), tuple(b)) for name, (a, b) in samples.items()}
 
 

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from latency_models.timing import median_anchor_s
 from nas.accuracy import ScoredSet, score
 from nas.data import Split
-from nas.evaluate import architecture_of, artifact_of, beat
+from nas.evaluate import architecture_of, artifact_of, beat, repaired
 from nas.export import parity, save_student
 from nas.front import front_of
-from nas.latencies import Models, everywhere, timed, visits_of
+from nas.latencies import Models, everywhere, timed_together, visits_of
 from nas.pareto import hypervolume
 from nas.record import Record
 from nas.rungs import weights_path
@@ -131,9 +131,7 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record, n_test
         if index == N_VISITS - 1 and anchors_s is None:
             anchors_s = _anchors_s(bench.models, visited.values())
             bench.ledger.set_fact("anchors_s", anchors_s)
-        for name, artifact in artifacts.items():
-            visited[name] = timed(bench.models, artifact, visited[name], visited[name], anchors_s)
-            beat(bench)
+        visited = timed_together(bench.models, artifacts, visited, anchors_s, lambda: beat(bench))
     test = ScoredSet.of(bench.task, _drawn(bench, n_test))
     (bench.run / STUDENTS).mkdir(exist_ok=True)
     for record in visited.values():
@@ -171,7 +169,7 @@ def _anchors_s(models: Models, records: Iterable[Record]) -> dict[str, float]:
 def student_of(bench: Workbench, record: Record) -> Student:
     """The module behind a record, with the weights of its rung."""
     if record.rung == 0:
-        return bench.space.build(record.recipe)
+        return repaired(bench, record.recipe)
     student = bench.space.build(record.recipe, repair=False)
     student.module.load_state_dict(load_file(weights_path(bench, architecture_of(record.recipe), record.rung)))
     return student

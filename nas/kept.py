@@ -10,8 +10,9 @@ from nas.template import Template
 from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
 
-N_STUDENTS = 2
-"""Repaired students that are kept: a search asks for an architecture's precisions one after the other."""
+N_STUDENTS, SIZE_BYTES = 2, 2**28
+"""Repaired students that are kept in any case, as a search asks for an architecture's precisions one after the other;
+and how much memory more of them may take, as some are trained or confirmed later."""
 
 
 @final
@@ -35,7 +36,12 @@ class Kept:
         return self.template
 
     def keep_student(self, architecture: Recipe, student: Student) -> None:
-        """Keeps a repaired student, and forgets the one that has been kept longest."""
+        """Keeps a repaired student, and forgets those that have been kept longest where there are too many."""
         self.students[architecture] = student
-        while len(self.students) > N_STUDENTS:
+        while len(self.students) > N_STUDENTS and sum(map(_size_bytes, self.students.values())) > SIZE_BYTES:
             del self.students[next(iter(self.students))]
+
+
+def _size_bytes(student: Student) -> int:
+    module = student.module
+    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))

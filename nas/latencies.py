@@ -1,16 +1,19 @@
 """An artifact's latencies on every target of a run, and where they go in its record."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from latency_models.artifact import Artifact
 from latency_models.errors import DeviceError, LatencyError
 from latency_models.latency import Latency, Visit
-from latency_models.model import LatencyModel
+from latency_models.model import Interleaving, LatencyModel
 from nas.record import Record
 
 OUT_OF_REACH = "out of reach: "
 """How a refusal begins that says nothing of the student: the device was away, and is asked again later."""
+
+N_TOGETHER = 4
+"""Artifacts that are visited at once: the anchor takes a quarter of the time then, and small devices hold them."""
 
 Models = Mapping[str, LatencyModel]
 """By the labels of their targets, in the order the user gave them."""
@@ -65,6 +68,10 @@ def timed(
                 reason = str(error)
         if label not in found:
             refusals[label] = reason
+    return _with(record, models, found, refusals)
+
+
+def _with(record: Record, models: Models, found: Mapping[str, Latency], refusals: Mapping[str, str]) -> Record:
     first = next(iter(models))
     return replace(
         record,
@@ -72,6 +79,58 @@ def timed(
         elsewhere={label: found[label] for label in models if label in found and label != first},
         refusals=refusals,
     )
+
+
+def timed_together(
+    models: Models,
+    artifacts: Mapping[str, Artifact],
+    records: Mapping[str, Record],
+    anchors_s: Mapping[str, float] | None = None,
+    report: Callable[[], None] = lambda: None,
+) -> dict[str, Record]:
+    """The records with one more visit of their artifacts on each target, interleaved `N_TOGETHER` at a time.
+
+    Args:
+        models: of the run.
+        artifacts: by name.
+        records: by the same names; their own visits are counted too.
+        anchors_s: as for `timed`.
+        report: called after each few visits.
+    """
+    found = dict(records)
+    names = list(artifacts)
+    for label, model in models.items():
+        for start in range(0, len(names), N_TOGETHER):
+            group = names[start : start + N_TOGETHER]
+            latencies = _interleaved(model, label, {name: artifacts[name] for name in group}, found, anchors_s)
+            for name in group:
+                if name in latencies:
+                    record = found[name]
+                    latencies_of = {**everywhere(record), label: latencies[name]}
+                    refusals = {other: reason for other, reason in record.refusals.items() if other != label}
+                    found[name] = _with(record, models, latencies_of, refusals)
+                else:
+                    found[name] = timed(models, artifacts[name], found[name], found[name], anchors_s, [label])
+            report()
+    return found
+
+
+def _interleaved(
+    model: LatencyModel,
+    label: str,
+    artifacts: Mapping[str, Artifact],
+    records: Mapping[str, Record],
+    anchors_s: Mapping[str, float] | None,
+) -> dict[str, Latency]:
+    """Latencies of artifacts that are visited together; none where one of them fails or the target cannot do it."""
+    able = {name: one for name, one in artifacts.items() if model.refusal(one.precision) is None}
+    if not isinstance(model, Interleaving) or len(able) < 2:
+        return {}
+    earlier = {name: visits_of(records[name], label) for name in able}
+    try:
+        return model.latencies(able, earlier, None if anchors_s is None else anchors_s.get(label))
+    except LatencyError:
+        return {}
 
 
 def refused_everywhere(record: Record) -> bool:

@@ -1,6 +1,8 @@
 """One rung: distilling an architecture for some seconds, and scoring it in its precisions."""
 
+import copy
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +11,7 @@ from safetensors.torch import load_file, save
 
 from latency_models.artifact import Precision
 from nas.distill import Lesson, distill, learning_rate
-from nas.evaluate import architecture_of, beat, evaluate, in_precision, precisions
+from nas.evaluate import architecture_of, beat, evaluate, in_precision, precisions, repaired
 from nas.files import write_atomic
 from nas.latencies import everywhere
 from nas.record import Record
@@ -60,13 +62,14 @@ def train(bench: Workbench, lesson: Lesson, architecture: Recipe, rung: int, sec
     """
     path = weights_path(bench, architecture, rung)
     path.parent.mkdir(exist_ok=True)
-    student = bench.space.build(architecture, repair=False)
+    below = weights_path(bench, architecture, rung - 1)
+    if path.exists() or below.exists():
+        student = bench.space.build(architecture, repair=False)
+    else:
+        student = _copied(repaired(bench, architecture))
     if not path.exists():
-        below = weights_path(bench, architecture, rung - 1)
         if below.exists():
             student.module.load_state_dict(load_file(below))
-        else:
-            student = bench.space.build(architecture)
         _distil(bench, lesson, student, architecture, rung, seconds)
         write_atomic(path, save({k: v.contiguous() for k, v in student.module.state_dict().items()}))
         checkpoint_path(path).unlink(missing_ok=True)
@@ -83,6 +86,10 @@ def train(bench: Workbench, lesson: Lesson, architecture: Recipe, rung: int, sec
         )
         for precision in _competing(bench, architecture)
     ]
+
+
+def _copied(student: Student) -> Student:
+    return replace(student, module=copy.deepcopy(student.module))
 
 
 def _competing(bench: Workbench, architecture: Recipe) -> list[str]:

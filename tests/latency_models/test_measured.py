@@ -96,6 +96,7 @@ def test_several_candidates_are_interleaved(tmp_path: Path, monkeypatch: pytest.
         found = model.visits({"a": artifact(tmp_path, "sleeps 0.001"), "b": artifact(tmp_path, "sleeps 0.005")})
         assert all(isinstance(one, Visit) and len(one.candidate_s) == 2 for one in found.values())
         assert min(found["b"].candidate_s) >= 0.005
+        assert found["a"].anchor_s == found["b"].anchor_s  # sampled once for both
         assert model.kernels(artifact(tmp_path, "sleeps 0.001"))[0].seconds == 0.5
 
 

@@ -87,7 +87,7 @@ def test_blocks_alternate_and_candidates_share_each_round_and_the_order_turns_ha
     visit(candidates, FakeRunner(clock, "t", [0.5]), plan, clock)
     warm_up, sampling = "".join(clock.order[:6]), "".join(clock.order[6:])
     assert warm_up == "ttaabb"
-    assert sampling == 2 * ("aaattt" + "bbbttt") + 2 * ("tttaaa" + "tttbbb")
+    assert sampling == 2 * "aaabbbttt" + 2 * "tttbbbaaa"
 
 
 def test_the_order_turns_when_half_of_the_time_is_spent() -> None:

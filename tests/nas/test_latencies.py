@@ -1,13 +1,15 @@
 """Latencies on several targets: what is refused, what is out of reach, and where they go in a record."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from latency_models.artifact import Artifact
 from latency_models.errors import DeviceError, LatencyError
+from latency_models.kernel import KernelTime
 from latency_models.latency import Latency, Visit
 from latency_models.target import Target
-from nas.latencies import everywhere, out_of_reach, refused_everywhere, timed, visits_of
+from nas.latencies import everywhere, out_of_reach, refused_everywhere, timed, timed_together, visits_of
 from nas.record import Record
 from search_spaces.recipe import Recipe
 from tests.nas.records import make_latency
@@ -115,3 +117,56 @@ def test_an_artifact_that_a_target_cannot_run_is_refused_with_the_reason() -> No
     record = timed(models(Model("a", LatencyError("No operator Loop.", "Leave it out."))), ARTIFACT, BLANK)
     assert record.refusals == {"a-1t": "No operator Loop. Leave it out."}
     assert refused_everywhere(record)
+
+
+@dataclass
+class Interleaved(Model):
+    """Answers for several at once unless one of them is broken."""
+
+    groups: list[list[str]] = field(default_factory=list)
+    broken: str = ""
+
+    def latency(self, artifact: Artifact, earlier: tuple[Visit, ...] = (), anchor_s: float | None = None) -> Latency:
+        if artifact.digest == self.broken:
+            raise LatencyError("it crashes.", "Look at it.")
+        return super().latency(artifact, earlier, anchor_s)
+
+    def latencies(
+        self,
+        artifacts: Mapping[str, Artifact],
+        earlier: Mapping[str, tuple[Visit, ...]],
+        anchor_s: float | None = None,
+    ) -> dict[str, Latency]:
+        self.groups.append(list(artifacts))
+        return {name: self.latency(one, earlier[name], anchor_s) for name, one in artifacts.items()}
+
+    def kernels(self, artifact: Artifact) -> list[KernelTime]:
+        raise AssertionError("nobody asked for kernels")
+
+
+def test_several_are_visited_four_at_a_time_and_a_target_without_a_clock_is_asked_for_each() -> None:
+    clock, other = Interleaved("a"), Model("b")
+    artifacts = dict.fromkeys("vwxyz", ARTIFACT)
+    first = timed_together(models(clock, other), artifacts, dict.fromkeys("vwxyz", BLANK))
+    found = timed_together(models(clock, other), artifacts, first, {"a-1t": 6.0})
+    assert clock.groups == [["v", "w", "x", "y"]] * 2  # the fifth is alone
+    assert (len(clock.asked), len(other.asked)) == (10, 10)
+    assert [len(visits_of(record, "a-1t")) for record in found.values()] == [2] * 5
+    assert found["v"].latency is not None
+    assert found["v"].latency.median_s == 3.0
+    assert found["v"].elsewhere["b-1t"].median_s == 1.0
+
+
+def test_one_that_fails_among_several_is_the_only_one_without_a_latency() -> None:
+    clock = Interleaved("a", broken="1" * 64)
+    artifacts = {"x": ARTIFACT, "y": replace(ARTIFACT, digest="1" * 64), "z": ARTIFACT}
+    found = timed_together(models(clock), artifacts, dict.fromkeys(artifacts, BLANK))
+    assert [name for name, record in found.items() if record.ok] == ["x", "z"]
+    assert found["y"].refusals == {"a-1t": "it crashes. Look at it."}
+
+
+def test_a_precision_that_a_target_refuses_is_left_out_of_those_visited_together() -> None:
+    second = Interleaved("b")
+    found = timed_together(models(second), {"x": ARTIFACT, "y": INT8, "z": ARTIFACT}, dict.fromkeys("xyz", BLANK))
+    assert second.groups == [["x", "z"]]
+    assert found["y"].refusals == {"b-1t": "no int8 here"}

@@ -29,7 +29,7 @@ from nas.export import export_artifact
 from nas.latencies import everywhere
 from nas.record import Record
 from nas.shares import has_time_to_plan, training_end_s
-from nas.strategies.designs import designs
+from nas.strategies.designs import designs, even_designs
 from nas.strategies.planner import sweep
 from nas.strategies.prices import Priced, Prices, learn, parts_of
 from nas.strategies.prober import Prober
@@ -59,8 +59,10 @@ N_FACTORIZED = 3
 MUCH_WORSE = 3.0
 """A recipe that loses so many times as much as another of the same latency, however one looks at missing blocks, is
 scored after all others."""
-N_PRICED = (2, 1)
+N_PRICED = (4, 1)
 """Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
+FAR_FASTER = 0.5
+"""Where another precision takes so little of the teacher's latency, float32 is priced only if there is time."""
 
 Losses = dict[str, dict[Choice, float]]
 PriceTables = dict[tuple[str, str], Prices]
@@ -88,7 +90,7 @@ def planned(bench: Workbench) -> list[Recipe]:
     if known is not None:
         return [Recipe.from_json(text) for text in known]
     if not has_time_to_plan(bench):
-        _prices(bench)  # which leaves the students that prices would be learned from
+        _prices(bench)  # the students that prices would be learned from
         bench.progress.note("Time is too short to plan students by what they lose")
         return []
     losses = _losses(bench)
@@ -156,7 +158,10 @@ def _probed_on(bench: Workbench, n: int) -> tuple[SearchSpace, tuple[tuple[Tenso
 
 def _prices(bench: Workbench) -> PriceTables:
     """A price table for each target and precision, from students that are timed end to end."""
+    has_time = has_time_to_plan(bench)
     todo = designs(bench.space, bench.seeded("designs"))
+    if not has_time:
+        todo = list(dict.fromkeys([*even_designs(bench.space), *todo]))
     bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
     _decide_first_layers(bench, todo[0])
     for precision in precisions(bench)[1:]:
@@ -165,8 +170,10 @@ def _prices(bench: Workbench) -> PriceTables:
         for precision in precisions(bench):
             if _is_timed(bench, index, precision):
                 record = evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
-                if index == 0 and has_time_to_plan(bench):
+                if index == 0 and has_time:
                     _time_kernels(bench, record)
+    if not has_time:
+        return {}
     index_ = CostIndex.of(bench.space, bench.teacher_cost)
     records = bench.ledger.records()
     prices: PriceTables = {}
@@ -177,7 +184,7 @@ def _prices(bench: Workbench) -> PriceTables:
                 for r in records
                 if r.failure is None and label in everywhere(r) and r.recipe.get(PRECISION, "float32") == precision
             ]
-            if known:
+            if len(known) > 1:  # one is the teacher's architecture
                 prices[label, precision] = learn(known)
                 error = 100 * prices[label, precision].error
                 where = f" on {label}" if len(bench.models) > 1 else ""
@@ -188,9 +195,19 @@ def _prices(bench: Workbench) -> PriceTables:
 def _is_timed(bench: Workbench, index: int, precision: str) -> bool:
     """Whether a design is timed: what plans need, or without a plan as many as there is time for in one precision."""
     if has_time_to_plan(bench):
-        return time_is_before(bench, PROFILE_UNTIL) or index < N_PRICED[precision == "float32"]
+        n_least = N_PRICED[0] if precision != "float32" else 0 if _is_far_faster(bench) else N_PRICED[1]
+        return time_is_before(bench, PROFILE_UNTIL) or index < n_least
     is_early = bench.deadline.elapsed_s() < training_end_s(bench)
     return precision == precisions(bench)[-1] and (index == 0 or is_early)
+
+
+def _is_far_faster(bench: Workbench) -> bool:
+    """Whether the teacher's architecture is far faster in another precision on every target."""
+    others = [bench.ledger.get(in_precision(bench, Recipe(), precision), 0) for precision in precisions(bench)[1:]]
+    latencies = [everywhere(record) for record in others if record is not None]
+    return all(
+        any(label in found and found[label].ratio <= FAR_FASTER for found in latencies) for label in bench.models
+    )
 
 
 def _decide_first_layers(bench: Workbench, architecture: Recipe) -> None:

@@ -9,13 +9,15 @@ N_CONFIRMED, N_TEST_LEAST = 6, 500
 """Members that are confirmed, and test samples that they are scored on, however little time there is."""
 REPORT_S = 1.5
 """Seconds that tables, plots and page take."""
-PLAN_SHARE = 0.3
+TOGETHER = 0.5
+"""What a visit beside others takes of one of the teacher alone, most of which is the anchor's."""
+PLAN_SHARE = 0.5
 """Of the time budget that must be left for losses, prices and planned students; else none are planned."""
 
 
 def visit_s(bench: Workbench) -> float:
-    """Seconds that timing a student once on every target takes: what it took for the teacher."""
-    return float(bench.ledger.get_fact("visit_s"))
+    """Seconds that timing a student once on every target takes beside others, when the front is confirmed."""
+    return TOGETHER * float(bench.ledger.get_fact("visit_s"))
 
 
 def training_end_s(bench: Workbench) -> float:

@@ -1,43 +1,73 @@
-"""Which students are measured to learn the prices: the teacher shrunk evenly, and at random around that."""
+"""Which students are measured to learn the prices: the teacher shrunk evenly, and at random around that.
+
+They are also what a search offers that has no time to find out what each choice loses.
+"""
 
 from itertools import zip_longest
+from typing import cast
 
 import numpy as np
 
+from search_spaces.channels import Channels
 from search_spaces.recipe import Choice, Recipe, Site
 from search_spaces.space import SearchSpace
 
-EVEN = (0.5, 0.25, 0.75, 0.375, 0.125)
-N_RANDOM = 7
+EVEN = ((0.5, 0.5), (0.375, 0.375), (1.0, 0.5), (0.75, 0.5), (0.75, 0.75), (0.25, 0.25), (0.125, 0.125))
+"""Fractions of the channels that several layers read (a residual stream's) and of those that one layer reads. A channel
+that several layers read is missed more."""
+STEP = 16
+"""Channels of a vector step; designs are on steps where a site has such widths, as those between cost as much."""
+N_FIRST, N_RANDOM = 4, 7
+
+
+def even_designs(space: SearchSpace) -> list[Recipe]:
+    """float32 recipes: the groups that several layers read at one fraction, all others at another."""
+    channels = [site for site in space.sites.values() if site.kind == "channels"]
+    is_shared = [_n_readers(space, site) > 1 for site in channels]
+    found = [_shrunk(channels, [pair[0] if shared else pair[1] for shared in is_shared]) for pair in EVEN]
+    return list(dict.fromkeys(recipe for recipe in found if recipe))
 
 
 def designs(space: SearchSpace, generator: np.random.Generator) -> list[Recipe]:
-    """float32 recipes: every group at the same fraction, then random ones with dropped blocks and factorised layers."""
+    """float32 recipes: even ones, and random ones with dropped blocks and factorised layers."""
     channels = [site for site in space.sites.values() if site.kind == "channels"]
     others = [site for site in space.sites.values() if site.kind in ("depth", "resolution", "factorize")]
-    even = [_shrunk(channels, [fraction] * len(channels)) for fraction in EVEN]
     found = []
     for index in range(N_RANDOM):
-        centre = EVEN[index % len(EVEN)]
+        centre = EVEN[index % len(EVEN)][1]
         fractions = np.clip(centre * generator.uniform(0.5, 1.6, len(channels)), 0.05, 1.0)
-        recipe = _shrunk(channels, fractions.tolist())
+        recipe = _shrunk(channels, fractions.tolist(), 1)
         for site in others:
             if generator.random() < (0.4 if site.kind in ("depth", "resolution") else 0.15):
                 recipe = recipe.replace(site, site.choices[int(generator.integers(1, len(site.choices)))])
         found.append(recipe)
-    # In turns after the first two, so that a short budget learns something of every kind of change.
-    mixed = even[:2] + [recipe for pair in zip_longest(found, even[2:]) for recipe in pair if recipe]
+    even = even_designs(space)
+    # In turns after the first ones, so that a short budget learns something of every kind of change.
+    mixed = even[:N_FIRST] + [r for pair in zip_longest(found, even[N_FIRST:]) for r in pair if r]
     return list(dict.fromkeys(recipe for recipe in mixed if recipe))
 
 
-def _shrunk(sites: list[Site], fractions: list[float]) -> Recipe:
+def _n_readers(space: SearchSpace, site: Site) -> int:
+    group = cast(Channels, space.transforms["channels"]).groups[site.name]
+    return len({member.module for member in group.consumers})
+
+
+def _shrunk(sites: list[Site], fractions: list[float], step: int = STEP) -> Recipe:
     recipe = Recipe()
     for site, fraction in zip(sites, fractions, strict=True):
-        recipe = recipe.replace(site, nearest(site, fraction))
+        recipe = recipe.replace(site, nearest(site, fraction, step))
     return recipe
 
 
-def nearest(site: Site, fraction: float) -> Choice:
-    """The width of a channel site next to a fraction of the full one."""
+def nearest(site: Site, fraction: float, step: int = 1) -> Choice:
+    """The width of a channel site next to a fraction of the full one, of two as near the narrower.
+
+    Args:
+        site: of channels.
+        fraction: of its channels.
+        step: only its multiples, where the site has some that are narrower than all channels.
+    """
     full = int(site.unchanged)
-    return min(site.choices, key=lambda width: abs(int(width) - fraction * full))
+    stepped = [width for width in site.choices if int(width) % step == 0]
+    choices = stepped if any(int(width) < full for width in stepped) else site.choices
+    return min(choices, key=lambda width: (abs(int(width) - fraction * full), int(width)))

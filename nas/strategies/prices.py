@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from latency_models.kernel import KernelTime
 from search_spaces.cost import LayerCost
@@ -131,6 +130,8 @@ def _solve(students: Sequence[Priced]) -> NDArray[np.float64]:
             wanted.append(share)
     pull = PULL / len(shares)
     weighted = np.vstack([np.array(shares) * scale, pull * np.eye(N_FEATURES)])
+    from scipy.optimize import nnls  # here, as importing it takes as long as a candidate
+
     solution, _ = nnls(weighted, np.concatenate([wanted, pull * (usual > 0)]))
     rates: NDArray[np.float64] = solution * scale
     return rates

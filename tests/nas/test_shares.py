@@ -17,18 +17,18 @@ class Clock:
 
 
 def at(bench: Workbench, budget_s: float, elapsed_s: float = 0.0) -> Workbench:
-    bench.ledger.set_fact("visit_s", 0.5)  # seven members, three visits each: 10.5 s
+    bench.ledger.set_fact("visit_s", 0.5)  # seven members, three visits each beside others: 5.25 s
     slow = len(bench.validation.split) / 1000  # a millisecond a sample: 1 s for the test scores
     return replace(bench, deadline=Clock(budget_s, elapsed_s), teacher_score_s=slow)  # type: ignore[arg-type]
 
 
 def test_confirming_has_its_time_before_training(tiny_bench: Workbench) -> None:
     assert training_end_s(at(tiny_bench, 1000.0)) == pytest.approx(TRAIN_UNTIL * 1000)
-    assert training_end_s(at(tiny_bench, 40.0)) == pytest.approx(40 - 10.5 - 1.0 - 1.5)
+    assert training_end_s(at(tiny_bench, 40.0)) == pytest.approx(40 - 5.25 - 1.0 - 1.5)
 
 
 def test_nothing_is_planned_where_nothing_planned_could_be_scored(tiny_bench: Workbench) -> None:
-    assert not has_time_to_plan(at(tiny_bench, 20.0, 5.0))  # 2 s until 7 s, 6 s were wanted
+    assert not has_time_to_plan(at(tiny_bench, 20.0, 5.0))  # 7.25 s until 12.25 s, 10 s were wanted
 
 
 def test_whether_there_is_time_to_plan_is_decided_once(tiny_bench: Workbench) -> None:

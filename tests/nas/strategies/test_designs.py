@@ -16,17 +16,26 @@ def test_designs_keep_to_the_contract() -> None:
     assert all("precision" not in recipe for recipe in found)
 
 
-def test_even_designs_come_first_and_cut_every_group_to_the_same_share() -> None:
+def test_even_designs_come_first_and_cut_what_one_layer_reads_to_the_same_share() -> None:
     space = space_of("resnet")
-    halves = designs(space, np.random.default_rng(0))[EVEN.index(0.5)]
     channels = [site for site in space.sites.values() if site.kind == "channels"]
+    halves, _, inner, _ = designs(space, np.random.default_rng(0))[:4]
     assert set(halves) == {site.name for site in channels}
     assert all(0.3 <= int(halves[site.name]) / int(site.unchanged) <= 0.7 for site in channels)
+    assert dict(inner) == {"channels:block1.conv1": 16, "channels:stage.0.conv1": 8}
+    assert all(inner[name] == halves[name] for name in inner)
 
 
 def test_the_nearest_width() -> None:
     site = Site("channels:a", "channels", (32, 24, 16, 8))
     assert [nearest(site, share) for share in (1.0, 0.8, 0.5, 0.1)] == [32, 24, 16, 8]
+    assert nearest(site, 0.625) == 16  # of two as near the narrower
+
+
+def test_on_steps_where_there_are_some() -> None:
+    site = Site("channels:a", "channels", (32, 24, 16, 8))
+    assert [nearest(site, share, 16) for share in (0.8, 0.75, 0.1)] == [32, 16, 16]
+    assert nearest(Site("channels:a", "channels", (16, 12, 8)), 0.75, 16) == 12
 
 
 def test_a_space_without_groups_still_has_designs() -> None:

@@ -4,6 +4,7 @@ Every step asks the ledger first, so a run that was killed goes on where it stop
 twice. Time is divided by shares of the budget; what a phase leaves over goes to the ones after it.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,7 @@ from nas.answers import Answers
 from nas.ask_again import ask_again
 from nas.confirm import N_VISITS, confirm, finalists
 from nas.distill import N_BATCH, Lesson
-from nas.evaluate import beat, evaluate_and_report, report
+from nas.evaluate import architecture_of, beat, evaluate_and_report, report
 from nas.files import FullDiskStops
 from nas.latencies import everywhere
 from nas.planning import planned
@@ -26,7 +27,7 @@ from search_spaces.recipe import Recipe
 EXPLORE_UNTIL = 0.22
 """Share of the time budget at which exploring hands over to training."""
 N_CHECK = 512
-MIN_PLANNED = 8
+MIN_PLANNED = 6
 """Planned recipes that are scored however little time there is."""
 N_FINALISTS = 14
 FLOOR_DROPS = 5.0
@@ -34,7 +35,7 @@ FLOOR_DROPS = 5.0
 SHORT_SHARE = 0.35
 """Of the training time for the short distillations; the rest is for the long ones."""
 N_SHORT, N_LONG = 12, 6
-SHORT_STEPS, LONG_STEPS = 100, 350
+SHORT_STEPS, LONG_STEPS = 100, 250
 """Fewer students are trained where there is no time for so many steps each: less moves nothing."""
 N_LEAST = 2048
 """Samples that students learn from however slow the teacher is."""
@@ -90,9 +91,9 @@ def _train(bench: Workbench) -> None:
     step_s = N_BATCH * float(bench.ledger.get_fact("answer_s"))
     n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / (LONG_STEPS * step_s))))
     n_short = min(N_SHORT, int(SHORT_SHARE * time_s / (SHORT_STEPS * step_s)))
-    # Else one distillation for each student: one that only finds out is worth its time where it rules out a third.
-    has_two_rungs = n_short >= 1.5 * n_long
-    n_first = n_short if has_two_rungs else max(1, int(time_s / (LONG_STEPS * step_s)))
+    # Else one distillation for each student: one that only finds out is worth its time where it rules out half.
+    has_two_rungs = n_short >= 2 * n_long
+    n_first = n_short if has_two_rungs else max(1, min(N_LONG, int(time_s / (LONG_STEPS * step_s))))
     first = _remembered(bench, "short", lambda: _chosen(bench, 0, n_first))
     if not first:
         return  # not "trained": a resumed search may have latencies to choose by
@@ -112,17 +113,26 @@ def _train(bench: Workbench) -> None:
 def _distil_each(
     bench: Workbench, lesson: Lesson, architectures: list[Recipe], rung: int, end_s: float, note: str
 ) -> None:
-    """Distils one after the other; each has its part of the time that is left until `end_s`, scoring included."""
+    """Distils one after the other; each has its part of the time that is left until `end_s`, scoring included, so that
+    all take about as many steps."""
     bench.progress.phase(note, len(architectures))
     scoring_s = min(1.0, bench.teacher_score_s)
     for position, architecture in enumerate(architectures):
         left_s = end_s - bench.deadline.elapsed_s()
         if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, rung).exists():
             return
-        part_s, started_s = left_s / (len(architectures) - position), bench.deadline.elapsed_s()
+        efforts = [_effort(bench, one) for one in architectures[position:]]
+        part_s, started_s = left_s * efforts[0] / sum(efforts), bench.deadline.elapsed_s()
         records = train(bench, lesson, architecture, rung, part_s - scoring_s, note)
         scoring_s = max(0.0, bench.deadline.elapsed_s() - started_s - max(0.0, part_s - scoring_s))
         report(bench, records)
+
+
+def _effort(bench: Workbench, architecture: Recipe) -> float:
+    """How long a step of a student takes beside others', roughly: with more channels the share of the multiplications
+    grows, which are done in parallel best."""
+    n_macs = max((r.n_macs for r in bench.ledger.records() if architecture_of(r.recipe) == architecture), default=0)
+    return math.sqrt(max(n_macs, 1) / bench.teacher_cost.n_macs)
 
 
 def _level(bench: Workbench, label: str) -> float:

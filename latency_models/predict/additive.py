@@ -6,14 +6,15 @@ the first ones; by how much, and whether at all, is decided by cross-validation.
 of their network's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from latency_models.predict.features import GROUPS, MEASURES, Table, totals
+from latency_models.predict.features import GROUPS, MEASURES, Table, joined, totals
 
 Array = NDArray[np.float64]
 
@@ -61,6 +62,15 @@ class Rates:
         floor = float(self.total[0]) + 1e-12
         return np.asarray(np.maximum(sums, floor), dtype=np.float64)
 
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of JSON values."""
+        return {"total": self.total.tolist(), "single": self.single.tolist()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Rates":
+        """Inverse of `to_json`."""
+        return cls(*(np.array(values[name], dtype=np.float64) for name in ("total", "single")))
+
 
 def learn_rates(table: Table, seconds: Array, kernels: KernelRows | None = None) -> Rates:
     """Rates of networks that were measured.
@@ -70,7 +80,7 @@ def learn_rates(table: Table, seconds: Array, kernels: KernelRows | None = None)
         seconds: (n,) their latencies.
         kernels: times of single kernels, where there are any; together they weigh as much as the networks.
     """
-    first = Rates(_first(table, seconds, kernels), np.zeros(table.columns.shape[1]))
+    first = shared_rates(table, seconds, kernels)
     n_known = len(seconds) + (len(kernels.seconds) if kernels is not None else 0)
     if n_known < LEAST_SINGLE:
         return first
@@ -89,6 +99,11 @@ def learn_rates(table: Table, seconds: Array, kernels: KernelRows | None = None)
     if errors[best] < WORTH * errors[None]:
         return _second(first, table, seconds, kernels, best)
     return first
+
+
+def shared_rates(table: Table, seconds: Array, kernels: KernelRows | None = None) -> Rates:
+    """The first step alone: rates that hold for all families. Arguments as for `learn_rates`."""
+    return Rates(_first(table, seconds, kernels), np.zeros(table.columns.shape[1]))
 
 
 def _first(table: Table, seconds: Array, kernels: KernelRows | None) -> Array:
@@ -153,6 +168,5 @@ def kernel_rows(tables: Sequence[Table], seconds: Sequence[Array], network_s: Se
     """The timed kernels of several networks in one; None where there are none."""
     if not tables:
         return None
-    joined = Table(*(np.vstack([getattr(one, name) for one in tables]) for name in Table.__dataclass_fields__))
     totals_s = np.concatenate([np.full(len(part), one) for part, one in zip(seconds, network_s, strict=True)])
-    return KernelRows(joined, np.concatenate(list(seconds)), totals_s)
+    return KernelRows(joined(tables), np.concatenate(list(seconds)), totals_s)

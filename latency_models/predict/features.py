@@ -86,6 +86,8 @@ class Table:
         columns, removed: (n, N_COLUMNS) `features` of the kernels and of what was removed.
         places, removed_places: (n, N_PLACES).
         whole: (n, 4) `Network.longest` and `Network.n_operators`.
+        kernels: all different ones, where they are known.
+        members: (n, len(kernels)) how often each network has each of them, where they are known.
     """
 
     columns: Array
@@ -93,17 +95,23 @@ class Table:
     places: Array
     removed_places: Array
     whole: Array
+    kernels: tuple[Kernel, ...] = ()
+    members: csr_array | None = None
 
     def rows(self, numbers: Sequence[int] | NDArray[np.int64]) -> "Table":
         """Some of the networks."""
         picked = np.asarray(numbers, dtype=np.int64)
         return Table(
             self.columns[picked], self.removed[picked], self.places[picked], self.removed_places[picked],
-            self.whole[picked],
+            self.whole[picked], self.kernels, None if self.members is None else self.members[picked],
         )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.whole)
+
+
+ARRAYS = ("columns", "removed", "places", "removed_places", "whole")
+"""Attributes of `Table` that are numbers."""
 
 
 def table_of(networks: Iterable[Network]) -> Table:
@@ -117,10 +125,19 @@ def table_of(networks: Iterable[Network]) -> Table:
     kernels = list(numbers)
     columns = np.array([features([one]) for one in kernels]).reshape(-1, N_COLUMNS)
     spots = np.array([places([one]) for one in kernels]).reshape(-1, N_PLACES)
+    alive, dead = living.matrix(len(kernels)), removed.matrix(len(kernels))
     return Table(
-        living.sums(columns), removed.sums(columns), living.sums(spots), removed.sums(spots),
-        np.array(whole, dtype=np.float64).reshape(-1, 4),
+        alive @ columns, dead @ columns, alive @ spots, dead @ spots,
+        np.array(whole, dtype=np.float64).reshape(-1, 4), tuple(kernels), alive,
     )  # fmt: skip
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """The networks of several tables in one that does not say which kernels they have."""
+    columns, removed, spots, removed_spots, whole = (
+        np.vstack([getattr(one, name) for one in tables]) for name in ARRAYS
+    )
+    return Table(columns, removed, spots, removed_spots, whole)
 
 
 @final
@@ -138,11 +155,10 @@ class _Members:
         self._members += [numbers.setdefault(kernel, len(numbers)) for kernel in kernels]
         self._ends.append(len(self._members))
 
-    def sums(self, rows: Array) -> Array:
-        """(n, p) for each network the sum over its kernels' rows."""
+    def matrix(self, n_kernels: int) -> csr_array:
+        """(n, n_kernels) how often each network has each kernel."""
         ones = np.ones(len(self._members))
-        matrix = csr_array((ones, self._members, self._ends), shape=(len(self._ends) - 1, len(rows)))
-        return np.asarray(matrix @ rows, dtype=np.float64)
+        return csr_array((ones, self._members, self._ends), shape=(len(self._ends) - 1, n_kernels))
 
 
 GROUPS = (("calls",), ("macs16",), ("read", "written"), ("weights",))
@@ -181,8 +197,8 @@ def _columns(kernel: Kernel) -> tuple[int, Array]:
     sums = sum(name in SUMS for name in kernel.followers)
     values = (
         1.0,
-        *(float(_stepped_macs(kernel, step)) for step in STEPS),
-        float(_stepped_macs(kernel, 16) * _positions(kernel, N_POSITIONS) / _positions(kernel, 1)),
+        *(float(stepped_macs(kernel, step)) for step in STEPS),
+        float(stepped_macs(kernel, 16) * _positions(kernel, N_POSITIONS) / _positions(kernel, 1)),
         float(kernel.in_elements),
         float(kernel.out_elements),
         float(kernel.weight_elements),
@@ -192,7 +208,7 @@ def _columns(kernel: Kernel) -> tuple[int, Array]:
     return first * N_MEASURES, np.array(values)
 
 
-def _stepped_macs(kernel: Kernel, step: int) -> int:
+def stepped_macs(kernel: Kernel, step: int) -> int:
     """Multiply-accumulates if channels came only in steps."""
     if step == 1 or not kernel.n_macs:
         return kernel.n_macs

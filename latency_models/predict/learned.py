@@ -15,13 +15,17 @@ from scipy.stats import t as student_t
 
 from latency_models.predict import process
 from latency_models.predict.additive import KernelRows, Rates, kernel_rows, learn_rates
+from latency_models.predict.costs import KernelCosts, learn_costs
 from latency_models.predict.features import MEASURES, N_MEASURES, Table, counts, table_of, totals
-from latency_models.predict.kernels import Network
+from latency_models.predict.kernels import Kernel, Network
 from latency_models.predict.predictor import CONFIDENCE, Predicted, Sample, beyond, check_seconds
 from latency_models.predict.regressed import Regressed, source_logarithms
 from latency_models.predict.scaling import Scaling, scaled
+from latency_models.predict.summed import Summed, learn_summed, sums_of
 
 Array = NDArray[np.float64]
+
+Mean = Rates | Summed
 
 LEAST = 5
 """Measured networks."""
@@ -39,7 +43,7 @@ class Learned:
 
     Attributes:
         target, environment, known_error: see `Predictor`.
-        rates: the additive part.
+        mean: the additive part: rates of families of kernels, or where kernels were timed the sum of their costs.
         scalings: of the process's blocks.
         rest: the process.
         sources: other devices' predictors, which are features.
@@ -49,7 +53,7 @@ class Learned:
     """
 
     target: str
-    rates: Rates
+    mean: Mean
     scalings: tuple[Scaling, ...]
     rest: process.Fitted
     sources: tuple[Regressed, ...]
@@ -63,7 +67,7 @@ class Learned:
     def predict(self, table: Table) -> Predicted:
         """See `Predictor.predict`."""
         means, deviations = self.rest.predict(scaled(self.scalings, blocks_of(table, self.sources)))
-        logs = np.log(self.rates.seconds(table)) + means
+        logs = np.log(self.mean.seconds(table)) + means
         ends = np.maximum(self.width * deviations, 1e-6)
         outside = beyond(np.log1p(totals(table)), self.lowest, self.highest, SLACK)
         new = np.setdiff1d(np.arange(0, table.columns.shape[1], N_MEASURES), self.seen)
@@ -76,7 +80,7 @@ class Learned:
             "kind": "learned",
             "target": self.target,
             "environment": dict(self.environment),
-            "rates": {"total": self.rates.total.tolist(), "single": self.rates.single.tolist()},
+            "mean": {"kind": "summed" if isinstance(self.mean, Summed) else "rates", **self.mean.to_json()},
             "scalings": [one.to_json() for one in self.scalings],
             "rest": self.rest.to_json(),
             "sources": [one.to_json() for one in self.sources],
@@ -90,10 +94,10 @@ class Learned:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Learned":
         """Inverse of `to_json`."""
-        rates = (np.array(values["rates"][name], dtype=np.float64) for name in ("total", "single"))
+        kinds: dict[str, type[Summed] | type[Rates]] = {"summed": Summed, "rates": Rates}
         return cls(
             target=str(values["target"]),
-            rates=Rates(*rates),
+            mean=kinds[values["mean"]["kind"]].from_json(values["mean"]),
             scalings=tuple(Scaling.from_json(one) for one in values["scalings"]),
             rest=process.Fitted.from_json(values["rest"]),
             sources=tuple(Regressed.from_json(one) for one in values["sources"]),
@@ -112,6 +116,7 @@ def learn(
     environment: Mapping[str, str] | None = None,
     sources: Sequence[Regressed] = (),
     around: Table | None = None,
+    singles: Sequence[Sequence[tuple[Kernel, float]]] = (),
 ) -> Learned:
     """The predictor of a target from measured networks.
 
@@ -121,6 +126,7 @@ def learn(
         environment: of the measurements.
         sources: other devices' predictors.
         around: networks like those that will be asked for, e.g. candidates of a search; by default the samples.
+        singles: of networks that were not measured as a whole their timed kernels and seconds.
 
     Raises:
         LatencyError: too few samples, or one that is no latency.
@@ -128,12 +134,20 @@ def learn(
     seconds = np.array([one.seconds for one in samples], dtype=np.float64)
     table = table_of(one.network for one in samples)
     timed = [one for one in samples if one.kernel_s]
+    costs = learn_costs([*(_to_seconds(one) for one in timed), *singles])
     kernels = kernel_rows(
         [table_of(Network((kernel,)) for kernel, _ in one.kernel_s) for one in timed],
         [np.array([value for _, value in one.kernel_s]) for one in timed],
         [one.seconds for one in timed],
     )
-    return learn_table(table, seconds, target, environment, sources, around, kernels)
+    return learn_table(table, seconds, target, environment, sources, around, kernels if costs is None else costs)
+
+
+def _to_seconds(sample: Sample) -> list[tuple[Kernel, float]]:
+    """A sample's kernels with times that add up to the network's: they were taken at another moment, under a profiler,
+    when the machine may have been slower."""
+    scale = sample.seconds / max(sum(seconds for _, seconds in sample.kernel_s), 1e-12)
+    return [(kernel, seconds * scale) for kernel, seconds in sample.kernel_s]
 
 
 def learn_table(
@@ -143,23 +157,25 @@ def learn_table(
     environment: Mapping[str, str] | None = None,
     sources: Sequence[Regressed] = (),
     around: Table | None = None,
-    kernels: KernelRows | None = None,
+    kernels: KernelRows | KernelCosts | None = None,
 ) -> Learned:
     """As `learn`, from networks that are numbers already."""
     check_seconds(seconds, LEAST)
-    if kernels is not None:
+    if isinstance(kernels, KernelRows):
         check_seconds(kernels.seconds, 1)
     scalings = scalings_of(table if around is None else around, sources)
     blocks = scaled(scalings, blocks_of(table, sources))
-    rates = learn_rates(table, seconds, kernels)
-    rest = process.fit(blocks, np.log(seconds) - np.log(rates.seconds(table)))
-    errors, deviations = _left_out(table, seconds, blocks, kernels, rest.settings)
+    means = _Means(table, seconds, kernels)
+    everything = np.arange(len(seconds))
+    mean = means.of(everything)
+    rest = process.fit(blocks, np.log(seconds) - means.logs(mean))
+    errors, deviations = _left_out(means, blocks, rest.settings)
     extremes = np.log1p(totals(table))
     calls = range(0, table.columns.shape[1], N_MEASURES)
     assert MEASURES[0] == "calls"
     return Learned(
         target=target,
-        rates=rates,
+        mean=mean,
         scalings=scalings,
         rest=rest,
         sources=tuple(sources),
@@ -170,6 +186,34 @@ def learn_table(
         known_error=float(np.expm1(np.median(np.abs(errors)))),
         environment=dict(environment or {}),
     )
+
+
+@final
+class _Means:
+    """The additive part of some of the samples.
+
+    Args:
+        table, seconds: all samples.
+        kernels: what is known of single kernels.
+    """
+
+    def __init__(self, table: Table, seconds: Array, kernels: KernelRows | KernelCosts | None) -> None:
+        self.table, self.seconds, self._kernels = table, seconds, kernels
+        self._sums = sums_of(kernels, table) if isinstance(kernels, KernelCosts) else None
+
+    def of(self, kept: NDArray[np.int64]) -> Mean:
+        """Of the samples with these numbers."""
+        if isinstance(self._kernels, KernelCosts):
+            assert self._sums is not None
+            return learn_summed(self._kernels, self._sums[kept], self.seconds[kept])
+        return learn_rates(self.table.rows(kept), self.seconds[kept], self._kernels)
+
+    def logs(self, mean: Mean) -> Array:
+        """(n,) logarithms of what it says of all samples."""
+        if isinstance(mean, Summed):
+            assert self._sums is not None
+            return np.asarray(np.log(mean.of_sums(self._sums)), dtype=np.float64)
+        return np.asarray(np.log(mean.seconds(self.table)), dtype=np.float64)
 
 
 def blocks_of(table: Table, sources: Sequence[Regressed]) -> tuple[Array, ...]:
@@ -194,18 +238,15 @@ def interval_width(standardised: Array) -> float:
     return scale * float(student_t.ppf((1 + CONFIDENCE) / 2, max(1, n - 1)))
 
 
-def _left_out(
-    table: Table, seconds: Array, blocks: Sequence[Array], kernels: KernelRows | None, settings: process.Settings
-) -> tuple[Array, Array]:
+def _left_out(means: _Means, blocks: Sequence[Array], settings: process.Settings) -> tuple[Array, Array]:
     """(n,) errors of log-latencies and (n,) deviations, each sample predicted by those of other folds."""
-    n, logs = len(seconds), np.log(seconds)
+    n, logs = len(means.seconds), np.log(means.seconds)
     errors, deviations = np.zeros(n), np.zeros(n)
     folds = np.arange(n) % min(n, N_FOLDS)
     for fold in range(min(n, N_FOLDS)):
         kept, left = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        rates = learn_rates(table.rows(kept), seconds[kept], kernels)
-        base = np.log(rates.seconds(table))
+        base = means.logs(means.of(kept))
         rest = process.fit([one[kept] for one in blocks], (logs - base)[kept], settings, REFIT_STEPS)
-        means, deviations[left] = rest.predict([one[left] for one in blocks])
-        errors[left] = logs[left] - base[left] - means
+        found, deviations[left] = rest.predict([one[left] for one in blocks])
+        errors[left] = logs[left] - base[left] - found
     return errors, deviations

@@ -35,8 +35,8 @@ class Scaling:
 
     def scaled(self, block: Array) -> Array:
         """(n, len(kept)) rows on the scale."""
-        result: Array = (block[:, list(self.kept)] - self.center) / self.spread
-        return result
+        # in one order of memory, so that a predictor that was saved computes the same to the last bit
+        return np.ascontiguousarray((block[:, list(self.kept)] - self.center) / self.spread)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values."""

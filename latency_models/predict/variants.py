@@ -3,13 +3,13 @@
 A layer of the same shapes is described once and remembered, so that a network takes a fraction of a millisecond.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, final
 
 from latency_models.predict.graph import Graph, Shape
 from latency_models.predict.kernels import Kernel, Network, kernel_of, longest, topology_of
-from latency_models.predict.shapes import output_shapes, shapes_of
+from latency_models.predict.shapes import SAME, output_shapes, shapes_of
 
 
 @final
@@ -29,11 +29,16 @@ class Variants:
         topology = topology_of(graph, shapes)
         self._base = {name: one.shape for name, one in graph.constants.items()} | dict(graph.inputs)
         self._n_operators = topology.n_operators
-        self._steps = [(node, _getter(node.inputs), node.outputs) for node in graph.nodes]
+        self._same_as: dict[str, str] = {}
+        for node in graph.nodes:
+            if node.operator in SAME and len(node.outputs) == 1:
+                self._same_as[node.outputs[0]] = self._root(node.inputs[0])
+        steps = [node for node in graph.nodes if node.outputs[0] not in self._same_as]
+        self._steps = [(node, self._getter(node.inputs), node.outputs) for node in steps]
         constants = frozenset(graph.constants)
         living = [(group, topology.fixed) for group in topology.living]
-        self._groups = [(group, fixed, _getter(group.tensors)) for group, fixed in living]
-        self._removed = [(group, constants, _getter(group.tensors)) for group in topology.removed]
+        self._groups = [(group, fixed, self._getter(group.tensors)) for group, fixed in living]
+        self._removed = [(group, constants, self._getter(group.tensors)) for group in topology.removed]
         self._before = topology.before
         self._shapes: dict[tuple[int, Any], list[Shape]] = {}
         self._kernels: dict[tuple[int, Any], Kernel] = {}
@@ -52,11 +57,24 @@ class Variants:
             key = (i, read(known))
             found = self._shapes.get(key)
             if found is None:
-                found = self._shapes[key] = output_shapes(node, self._graph, known)
+                found = self._shapes[key] = output_shapes(node, self._graph, self._of(known, node.inputs))
             known.update(zip(names, found, strict=False))
         kernels = self._described(self._groups, 0, known)
         removed = self._described(self._removed, len(self._groups), known)
         return Network(kernels, removed, longest(kernels, self._before), self._n_operators)
+
+    def _root(self, name: str) -> str:
+        """The tensor whose shape this one has."""
+        return self._same_as.get(name, name)
+
+    def _of(self, known: Mapping[str, Shape], names: Iterable[str]) -> dict[str, Shape]:
+        """Shapes of tensors, of those too that are not worked out as they repeat another's."""
+        return {name: known[self._root(name)] for name in names if self._root(name) in known}
+
+    def _getter(self, names: tuple[str, ...]) -> Callable[[Mapping[str, Shape]], Any]:
+        """Shapes of tensors as one value that can be looked up."""
+        present = tuple(dict.fromkeys(self._root(name) for name in names if name))
+        return itemgetter(*present) if present else (lambda shapes: ())
 
     def _described(self, groups: list[Any], first: int, known: dict[str, Shape]) -> tuple[Kernel, ...]:
         kernels = []
@@ -64,12 +82,6 @@ class Variants:
             key = (i, read(known))
             kernel = self._kernels.get(key)
             if kernel is None:
-                kernel = self._kernels[key] = kernel_of(group, fixed, known)
+                kernel = self._kernels[key] = kernel_of(group, fixed, self._of(known, group.tensors))
             kernels.append(kernel)
         return tuple(kernels)
-
-
-def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Shape]], Any]:
-    """Shapes of tensors as one value that can be looked up."""
-    present = [name for name in names if name]
-    return itemgetter(*present) if present else (lambda shapes: ())

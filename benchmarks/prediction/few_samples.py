@@ -58,7 +58,7 @@ def few_samples(space: Space, task: Task, target: str, seed: int, n: int, source
     picked = np.array(choose(table, n, seed, sources))
     learned = learn_table(table.rows(picked), seconds[picked], target, sources=sources, around=table)
     left = np.setdiff1d(np.arange(len(known)), picked)
-    return _judged(task.name, target, seed, n, learned.predict(table.rows(left)), seconds[left])
+    return judged(task.name, target, seed, n, learned.predict(table.rows(left)), seconds[left])
 
 
 def of_all(space: Space, device: str) -> Outcome:
@@ -70,7 +70,7 @@ def of_all(space: Space, device: str) -> Outcome:
         raise ValueError(f"{device} was measured on too few architectures")
     table = space.table.rows(known)
     predicted = regress(table.rows(rest), seconds[rest], device).predict(table.rows(left))
-    return _judged("all", device, 0, len(rest), predicted, seconds[left])
+    return judged("all", device, 0, len(rest), predicted, seconds[left])
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def mean_of(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> f
     return float(np.mean([np.mean([value(one) for one in outcomes if one.target == name]) for name in targets]))
 
 
-def _judged(task: str, target: str, seed: int, n: int, predicted: Predicted, seconds: Array) -> Outcome:
+def judged(task: str, target: str, seed: int, n: int, predicted: Predicted, seconds: Array) -> Outcome:
+    """Predictions held against measured latencies."""
     off = np.abs(predicted.seconds / seconds - 1)
     return Outcome(
         task=task,

@@ -1,7 +1,7 @@
 """Latencies of public architectures on public devices, and the tasks that they are used for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latency_models.predict.features import Table, table_of
+from latency_models.predict.features import ARRAYS, Table, table_of
 from latency_models.predict.kernels import network_of
 from prediction import spaces
 
@@ -139,11 +139,11 @@ def _table(name: str, records: Sequence[Mapping[Any, Any]], keep: Path | None) -
     file = keep / f"{name}-{len(records)}-{digest}.npz" if keep is not None else None
     if file is not None and file.is_file():
         with np.load(file) as kept:
-            return Table(**{one.name: kept[one.name] for one in fields(Table)})
+            return Table(**{name: kept[name] for name in ARRAYS})
     table = table_of(network_of(_drawn(name, row)) for row in records)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, **{one.name: getattr(table, one.name) for one in fields(Table)})
+        np.savez_compressed(file, **{name: getattr(table, name) for name in ARRAYS})
     return table
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from latency_models.predict.graph import Constant, Shape, graph_of
 from latency_models.predict.learned import learn_table
 from latency_models.predict.variants import Variants
 from prediction.few_samples import Noise, Outcome, few_samples, mean_of, noise, of_all, source_predictors
+from prediction.outcomes import remembered
 from prediction.public_data import SIMULATED, TASKS, Space, Task, space
 from prediction.public_report import write
 from prediction.spaces import fbnet
@@ -30,12 +32,10 @@ def run(names: Sequence[str], n_seeds: int, data: Path, keep: Path | None, out: 
     spaces = {name: space(name, keep, data) for name in sorted({task.space for task in tasks} | {"nb201", "fbnet"})}
     outcomes: list[Outcome] = []
     for task in tasks:
-        outcomes += _task(spaces[task.space], task, N_SAMPLES, n_seeds)
-    few = _task(spaces["nb201"], TASKS[0], 10, n_seeds)
-    cortex = [
-        few_samples(spaces["nb201"], CORTEX, CORTEX.targets[0], s, n, ()) for n in (20, 50) for s in range(n_seeds)
-    ]
-    limits = _limits(spaces, tasks)
+        outcomes += _task(spaces[task.space], task, N_SAMPLES, n_seeds, keep)
+    few = _task(spaces["nb201"], TASKS[0], 10, n_seeds, keep)
+    cortex = [one for n in (20, 50) for one in _task(spaces["nb201"], CORTEX, n, n_seeds, keep)]
+    limits = _limits(spaces, tasks, keep)
     figures = _figures(tasks, outcomes, few, cortex)
     figures["recipes_cpu_s"] = recipes_cpu_s(spaces["fbnet"])
     write(out, tasks, [*outcomes, *few, *cortex], limits, figures, n_seeds)
@@ -43,17 +43,31 @@ def run(names: Sequence[str], n_seeds: int, data: Path, keep: Path | None, out: 
         print(f"{name}={value:.4f}")
 
 
-def _task(within: Space, task: Task, n: int, n_seeds: int) -> list[Outcome]:
+def _task(within: Space, task: Task, n: int, n_seeds: int, keep: Path | None) -> list[Outcome]:
     sources = list(source_predictors(within, task.sources).values())
-    found = [few_samples(within, task, target, seed, n, sources) for target in task.targets for seed in range(n_seeds)]
+    found = [
+        remembered(
+            keep,
+            (task.name, target, seed, n),
+            partial(few_samples, within, task, target, seed, n, sources),
+        )
+        for target in task.targets
+        for seed in range(n_seeds)
+    ]
     print(f"{task.name} from {n}: Spearman {mean_of(found, lambda one: one.spearman):.4f}", flush=True)
     return found
 
 
-def _limits(spaces: Mapping[str, Space], tasks: Sequence[Task]) -> dict[tuple[str, str], tuple[Outcome, Noise | None]]:
+def _limits(
+    spaces: Mapping[str, Space], tasks: Sequence[Task], keep: Path | None
+) -> dict[tuple[str, str], tuple[Outcome, Noise | None]]:
     """Of each (space, device): what the same features reach from four fifths of the table, and the noise."""
     wanted = dict.fromkeys([("nb201", CORTEX.targets[0]), *((t.space, target) for t in tasks for target in t.targets)])
-    return {(name, device): (of_all(spaces[name], device), noise(spaces[name], device)) for name, device in wanted}
+    found = {}
+    for name, device in wanted:
+        most = remembered(keep, ("all", name, device), partial(of_all, spaces[name], device))
+        found[name, device] = (most, noise(spaces[name], device))
+    return found
 
 
 def _figures(

@@ -1,6 +1,6 @@
 """Artifact to latency: what the search asks, whether a clock or a model answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from latency_models.artifact import Artifact
@@ -66,3 +66,24 @@ class Interleaving(LatencyModel, Protocol):
         Raises:
             DeviceError, LatencyError: as for `latency`, of any of them.
         """
+
+
+@runtime_checkable
+class Predicting(LatencyModel, Protocol):
+    """A model whose `latency` measures and learns from it, and which can answer without a clock."""
+
+    def predicted(self, artifact: Artifact) -> Latency | None:
+        """The latency without a clock; None where it must be measured.
+
+        Raises:
+            DeviceError, LatencyError: as for `environment`, where the target was not asked before.
+        """
+
+    def latency_from(self, visits: Sequence[Visit], anchor_s: float | None = None) -> Latency:
+        """The latency that visits made before show; nothing is measured."""
+
+    def recall(self, artifact: Artifact, latency: Latency) -> None:
+        """Learns from a latency that was measured, now or earlier."""
+
+    def take_affected(self) -> list[tuple[Artifact, Visit]]:
+        """Visits that a drift of the target has made worthless, told once."""

@@ -1,11 +1,17 @@
 """From a target to its latency model."""
 
+from typing import TYPE_CHECKING
+
 from latency_models.artifact import Artifact
 from latency_models.backend import Feed
+from latency_models.drift import Watched
 from latency_models.estimated import Estimated
 from latency_models.measured import Measured
 from latency_models.target import Target
 from latency_models.timing import Plan
+
+if TYPE_CHECKING:
+    from latency_models.predicted import Predicted
 
 
 def open_model(
@@ -26,3 +32,15 @@ def open_model(
     if target.access == "estimate":
         return Estimated(target, anchor, feed)
     return Measured(target, anchor, feed, seed, plan)
+
+
+def open_predicted(target: Target, anchor: Artifact, feed: Feed, seed: int) -> "Predicted | Estimated":
+    """The model that predicts latencies on a target from those that it measures; an estimate where nothing can be.
+
+    Args, raises: as for `open_model`.
+    """
+    if target.access == "estimate":
+        return Estimated(target, anchor, feed)
+    from latency_models.predicted import Predicted  # here, as what it predicts with takes a second to import
+
+    return Predicted(Watched(Measured(target, anchor, feed, seed)), anchor)

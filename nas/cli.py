@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latency_models.errors import LatencyError
+from nas.calibrate_command import add_parser as add_calibrate
 from nas.errors import BAD_INPUT, UserError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _SETTINGS = (
     "latency_budget", "target", "max_accuracy_drop", "time_budget", "weights", "data", "data_dir", "out", "seed",
-    "n_threads", "training_threads", "n_calibration", "precision", "transforms", "quiet",
+    "n_threads", "training_threads", "n_calibration", "precision", "transforms", "quiet", "latency",
 )  # fmt: skip
 
 
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("--latency-budget", help="a time (2ms) or a share of the teacher's latency (40%%)")
     find.add_argument("--target", action="append", help="what latencies hold for, once for each: cpu (default), "
                       "tvm-cpu, tvm-rpc:board.yaml, estimate:cortex-a72, ...; see `nas targets`")  # fmt: skip
+    find.add_argument("--latency", help="measured (default), or predicted: students are discarded by a latency learned "
+                      "from measured ones (see `nas calibrate`), and those on the front are measured")  # fmt: skip
     find.add_argument("--time-budget", help="of the whole search: 90s, 5m (default), 1h30m")
     find.add_argument("--max-accuracy-drop", help="percentage points the student may lose (default 1%%)")
     find.add_argument("--weights", help="safetensors (or a checkpoint of plain tensors) for path/teacher.py:build")
@@ -68,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     find.add_argument("--precision", help="of float32,float16,int8 (default: all that a target can do)")
     find.add_argument("--transforms", help="of channels,depth,resolution,factorize,precision (default: all)")
     find.add_argument("--quiet", action="store_true", default=None, help="no progress")
+
+    add_calibrate(commands)
 
     again = commands.add_parser("resume", help="go on with a run that was cut off")
     again.set_defaults(call=_resume)

@@ -16,6 +16,7 @@ from nas.errors import UserError
 from nas.files import SETTINGS_FILE, write_atomic
 
 PRECISIONS = ("float32", "float16", "int8")
+LATENCIES = ("measured", "predicted")
 TRANSFORMS = ("channels", "depth", "resolution", "factorize", "precision")
 
 
@@ -30,6 +31,8 @@ class Settings:
         weights: safetensors (or a checkpoint of plain tensors) for the teacher, or None.
         data: `path/data.py:make_data`, or None for a built-in task.
         data_dir: folder of a built-in task's files, or None for the usual place.
+        latency: `measured`, or `predicted`: students are discarded by latencies that were learned from measured ones,
+            and what is on the front is measured.
         max_accuracy_drop: how much worse than the teacher the student of choice may be, in percentage points.
         time_budget: of the whole search, e.g. `5m`; `cpu:5m` counts CPU time of all its processes instead.
         out: the run's folder, or None for a fresh name under `results/`.
@@ -51,6 +54,7 @@ class Settings:
     weights: Path | None = None
     data: str | None = None
     data_dir: Path | None = None
+    latency: str = "measured"
     max_accuracy_drop: str = "1%"
     time_budget: str = "5m"
     out: Path | None = None
@@ -73,6 +77,7 @@ class Settings:
         _ = self.budget, self.max_accuracy_drop_share, self.duration, self.targets
         _in_range("training_threads", self.training_threads, 0, 1024)
         _in_range("n_calibration", self.n_calibration, 1, 10**9)
+        _among("latency", (self.latency,), LATENCIES)
         _among("precision", self.precision, PRECISIONS)
         _among("transforms", self.transforms, TRANSFORMS)
         if "float32" not in self.precision:

@@ -19,6 +19,7 @@ from nas.latencies import everywhere
 from nas.planning import planned
 from nas.record import Record
 from nas.rungs import candidates_of, train, weights_path
+from nas.settle import recall, redo_drifted, settle
 from nas.shares import N_CONFIRMED, N_TEST_LEAST, REPORT_S, training_end_s, visit_s
 from nas.strategies.training import worth_training
 from nas.workbench import Workbench, budget_ratio, teacher_of, time_is_before
@@ -46,6 +47,7 @@ ANSWERS_SHARE = 0.12
 def search(bench: Workbench) -> None:
     """Runs every phase to its end; results are in the ledger."""
     with FullDiskStops(bench.run):
+        recall(bench)
         _explore(bench, planned(bench))
         ask_again(bench)
         _train(bench)
@@ -77,6 +79,7 @@ def _explore(bench: Workbench, plan: list[Recipe]) -> None:
     planned_set = set(plan)
     for _ in explore(study, sites, score, go_on, tuple(bench.models)):
         pass
+    redo_drifted(bench)
     bench.ledger.set_fact("explored", True)
 
 
@@ -195,6 +198,7 @@ def _confirm(bench: Workbench) -> None:
     teacher = teacher_of(bench)
     if bench.ledger.get_fact("confirmed"):
         return
+    settle(bench)
     records = bench.ledger.records()
     left_s = bench.deadline.left_s() - REPORT_S
     n_members = max(N_CONFIRMED, min(N_FINALISTS, int(0.5 * left_s / (N_VISITS * visit_s(bench)))))

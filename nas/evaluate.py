@@ -114,7 +114,7 @@ def _scored(bench: Workbench, blank: Record, student: Student) -> Record:
         artifact_digest=artifact.digest,
     )
     below = bench.ledger.get(blank.recipe, blank.rung - 1) if blank.rung else None
-    record = timed(bench.models, artifact, record, below)
+    record = timed(bench.models, artifact, record, below, spare=True)
     if refused_everywhere(record):
         raise ValueError("; ".join(f"{label}: {reason}" for label, reason in record.refusals.items()))
     on = bench.validation if blank.rung else bench.screening

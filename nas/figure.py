@@ -146,6 +146,6 @@ def _lay_out(picture: go.Figure, front: Front, frame: Frame, title: str) -> None
         yaxis=axis | y_axis,
         hoverlabel={"bgcolor": "white", "align": "left", "font": {"size": 13, "color": INK}},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
-        margin={"l": 70, "r": 20, "t": 100 if title else 70, "b": 75 if front.estimate else 60},
+        margin={"l": 70, "r": 20, "t": 100 if title else 70, "b": 75 if front.estimate_drawn else 60},
         height=560,
     )

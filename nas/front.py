@@ -67,8 +67,18 @@ class Front:
 
     @property
     def estimate(self) -> str:
-        """What must stand beside predicted latencies, their greatest known error; empty where all are measured."""
-        latencies = [latency_of(record) for record in (*self.rows(), *self.dominated)]
+        """What must stand beside predicted latencies of members or the teacher, their greatest known error; empty where
+        all are measured."""
+        return self._estimate(self.rows())
+
+    @property
+    def estimate_drawn(self) -> str:
+        """The same where those beside the front are shown too."""
+        return self._estimate((*self.rows(), *self.dominated))
+
+    @staticmethod
+    def _estimate(records: Iterable[Record]) -> str:
+        latencies = [latency_of(record) for record in records]
         errors = [latency.known_error for latency in latencies if latency.source == "predicted"]
         known = [error for error in errors if error is not None]
         return estimate(max(known) if len(known) == len(errors) else None) if errors else ""

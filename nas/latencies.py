@@ -6,11 +6,14 @@ from dataclasses import replace
 from latency_models.artifact import Artifact
 from latency_models.errors import DeviceError, LatencyError
 from latency_models.latency import Latency, Visit
-from latency_models.model import Interleaving, LatencyModel
+from latency_models.model import Interleaving, LatencyModel, Predicting
 from nas.record import Record
 
 OUT_OF_REACH = "out of reach: "
 """How a refusal begins that says nothing of the student: the device was away, and is asked again later."""
+
+PREDICTED_UNTIL = 1
+"""The highest rung that a predicted latency will do for: who is trained at length is measured."""
 
 N_TOGETHER = 4
 """Artifacts that are visited at once: the anchor takes a quarter of the time then, and small devices hold them."""
@@ -38,6 +41,7 @@ def timed(
     below: Record | None = None,
     anchors_s: Mapping[str, float] | None = None,
     labels: Iterable[str] | None = None,
+    spare: bool = False,
 ) -> Record:
     """The record with one more visit of its artifact on each target.
 
@@ -50,6 +54,8 @@ def timed(
         below: whose visits are counted too, as the artifact does the same work: the rung below, or the record itself.
         anchors_s: the teacher's latency by target, where it is known better than from these visits.
         labels: of the targets to ask; by default all.
+        spare: whether no clock is needed where the model of a target predicts: visits that it had before will do, and
+            up to `PREDICTED_UNTIL` a prediction.
     """
     found, refusals = everywhere(record), dict(record.refusals)
     for label in models if labels is None else labels:
@@ -58,7 +64,9 @@ def timed(
         if reason is None:
             anchor_s = None if anchors_s is None else anchors_s.get(label)
             try:
-                found[label] = model.latency(artifact, visits_of(below, label), anchor_s)
+                earlier = visits_of(below, label)
+                known = _without_clock(model, artifact, earlier, record.rung) if spare else None
+                found[label] = known or model.latency(artifact, earlier, anchor_s)
                 refusals.pop(label, None)
                 continue
             except DeviceError as error:
@@ -79,6 +87,15 @@ def _with(record: Record, models: Models, found: Mapping[str, Latency], refusals
         elsewhere={label: found[label] for label in models if label in found and label != first},
         refusals=refusals,
     )
+
+
+def _without_clock(model: LatencyModel, artifact: Artifact, earlier: tuple[Visit, ...], rung: int) -> Latency | None:
+    """What is known of an artifact that need not be measured now."""
+    if not isinstance(model, Predicting):
+        return None
+    if earlier:
+        return model.latency_from(earlier)
+    return model.predicted(artifact) if rung <= PREDICTED_UNTIL else None
 
 
 def timed_together(

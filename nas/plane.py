@@ -184,9 +184,9 @@ def counts(front: Front) -> tuple[str, str]:
 def latency_title(front: Front, separator: str = " · ") -> str:
     """Title of the latency axis; says of predicted latencies that they are, and how far they were off."""
     title = "latency, share of the teacher's"
-    if not front.estimate:
+    if not front.estimate_drawn:
         return title
-    return f"{title}{separator}{'' if front.is_predicted else 'hollow: '}{front.estimate}"
+    return f"{title}{separator}{'' if front.is_predicted else 'hollow: '}{front.estimate_drawn}"
 
 
 def others_label(front: Front) -> str:

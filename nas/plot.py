@@ -143,7 +143,7 @@ def _style(axes: Axes, frame: Frame, front: Front, separator: str) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     if front.is_share:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-    size = 10.5 if front.estimate else 12
+    size = 10.5 if front.estimate_drawn else 12
     axes.set_xlabel(_plain(latency_title(front, separator)), fontsize=size, color=INK, labelpad=8)
     axes.set_ylabel(_plain(front.metric), fontsize=12, color=INK, labelpad=8)
     axes.tick_params(labelsize=11, length=0, colors=_SOFT, pad=6)

@@ -12,7 +12,7 @@ from torch import Tensor
 from latency_models.artifact import Artifact
 from latency_models.errors import LatencyError
 from latency_models.model import LatencyModel
-from latency_models.open import open_model
+from latency_models.open import open_model, open_predicted
 from latency_models.precisions import offered
 from latency_models.target import Target
 from nas.accuracy import ScoredSet, score
@@ -205,7 +205,7 @@ def open_workbench(
     artifact = teacher_artifact(run, task, known)
     with ExitStack() as stack:
         models = {
-            target.label: stack.enter_context(closing(_opened(target, artifact, example, settings.seed)))
+            target.label: stack.enter_context(closing(_opened(target, artifact, example, settings)))
             for target in targets
         }
         if known is None:
@@ -244,9 +244,10 @@ def _visit_s(record: Record) -> float:
     return sum(0.05 + 1.5 * (sum(visit.candidate_s) + sum(visit.anchor_s)) for visit in visits)
 
 
-def _opened(target: Target, artifact: Artifact, example: tuple[Tensor, ...], seed: int) -> LatencyModel:
+def _opened(target: Target, artifact: Artifact, example: tuple[Tensor, ...], settings: Settings) -> LatencyModel:
+    opened = open_predicted if settings.latency == "predicted" else open_model
     try:
-        return open_model(target, artifact, feed(example), seed)
+        return opened(target, artifact, feed(example), settings.seed)
     except LatencyError as error:
         raise UserError(f"The target {target.name} cannot be used: {error.problem}", error.remedy) from error
 

@@ -37,7 +37,7 @@ PHASES = (
 INTO_THE_PHASE_S = 0.15
 
 
-def search_arguments(run: Path, weights: Path, time_budget: str = "cpu:20s") -> list[str]:
+def search_arguments(run: Path, weights: Path, time_budget: str = "cpu:28s") -> list[str]:
     return [
         "search", SPEC, "--data", DATA, "--weights", str(weights), "--latency-budget", "80%",
         "--max-accuracy-drop", "20%", "--time-budget", time_budget, "--training-threads", "1",

@@ -7,8 +7,7 @@ from tvm.ir import Expr, Var
 
 from latency_models.tvm_backend.schedule.expressions import Read, instantiate, integer
 from latency_models.tvm_backend.schedule.loops import allocated, local, loop, nested, sequence, store, vectorized
-from latency_models.tvm_backend.schedule.stages import Stage
-from latency_models.tvm_backend.schedule.tile_code import COMBINED
+from latency_models.tvm_backend.schedule.stages import COMBINED, Stage
 from latency_models.tvm_backend.schedule.vectors import power_of_two_below
 
 MAX_PARTS = 4

@@ -1,6 +1,6 @@
 """A fused kernel's TIR as a list of stages: what is computed for which indices."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,12 @@ from latency_models.tvm_backend.schedule.expressions import constant, instantiat
 
 Combine = Literal["add", "mul", "max", "min"]
 COMBINERS: dict[type, Combine] = {tirx.Add: "add", tirx.Mul: "mul", tirx.Max: "max", tirx.Min: "min"}
+COMBINED: dict[Combine, Callable[[Expr, Expr], Expr]] = {
+    "add": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "max": tirx.max,
+    "min": tirx.min,
+}
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,8 @@ def _stage(nest: tirx.Stmt, kernel: str) -> Stage:
     if block.init is not None:
         combine, value = _term(store.buffer, value, block.name_hint, kernel)
         init = block.init.value
+        if not reduction:  # over axes of extent 1 alone: one term
+            combine, init, value = None, None, COMBINED[combine](init, value)
     elif any(load.source.same_as(store.buffer) for load in loads(value)):
         raise refusal(kernel, f"block {block.name_hint} reads what it writes")
     return Stage(block.name_hint, tuple(spatial), tuple(reduction), store.buffer, indices, value, combine, init)

@@ -1,6 +1,6 @@
 """The code of one register tile: accumulators, the reduction's loops, and what is done to the result."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -9,19 +9,13 @@ from tvm.ir import Expr, Var
 from latency_models.tvm_backend.schedule.expressions import Read, instantiate, loads
 from latency_models.tvm_backend.schedule.loops import allocated, local, loop, nested, sequence, store, vectorized
 from latency_models.tvm_backend.schedule.operands import copies_of, cursor_of, operand_of, terms_of
-from latency_models.tvm_backend.schedule.stages import Axis, Combine, Stage
+from latency_models.tvm_backend.schedule.stages import COMBINED, Axis, Combine, Stage
 from latency_models.tvm_backend.schedule.tiles import Tile
 
 MAX_STATEMENTS = 48
 """Multiply-accumulates in a loop's body: more make code generation slow and nothing faster."""
 MAX_STATEMENTS_UNROLLED = 160
 """The same where it spares the loop over a short axis (a convolution kernel's width) altogether."""
-COMBINED: dict[Combine, Callable[[Expr, Expr], Expr]] = {
-    "add": lambda a, b: a + b,
-    "mul": lambda a, b: a * b,
-    "max": tirx.max,
-    "min": tirx.min,
-}
 
 
 def tile_code(

@@ -33,6 +33,7 @@ def check(
 CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "3x3": ((1, 6, 7, 9), (10, 6, 3, 3), {"pads": [1, 1, 1, 1]}),
     "1x1": ((1, 6, 7, 9), (13, 6, 1, 1), {}),
+    "1x1 of one channel": ((1, 1, 7, 9), (1, 1, 1, 1), {}),
     "stride": ((1, 3, 8, 8), (11, 3, 3, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
     "uneven stride and pads": ((1, 3, 8, 8), (4, 3, 3, 2), {"pads": [0, 1, 2, 0], "strides": [1, 2]}),
     "same": ((1, 3, 8, 8), (5, 3, 3, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),

@@ -92,6 +92,8 @@ SIMPLE: dict[str, Simple] = {
     "softmax of few": (((4, 3),), lambda x: topi.nn.softmax(x, -1), softmax),
     "layer norm": (((2, 5, 37), (37,), (37,)), lambda x, a, b: topi.nn.layer_norm(x, a, b, [2]), layer_norm),
     "mean over space": (((2, 5, 7, 13),), lambda x: mean(x, (1, 2)), lambda x: x.mean((1, 2))),
+    "mean over an axis of one": (((6, 37, 1),), lambda x: mean(x, (2,)), lambda x: x.mean(-1)),
+    "mean over one pixel to one number": (((1, 1, 1),), lambda x: mean(x, (1, 2)), lambda x: x.mean((1, 2))),
     "mean over the last axis": (((6, 37),), lambda x: mean(x, (1,)), lambda x: x.mean(-1)),
     "sum of everything": (((5, 37),), lambda x: topi.sum(x, (0, 1), keepdims=True), lambda x: x.sum(keepdims=True)),
     "max pooling": (

@@ -25,10 +25,10 @@ from nas.strategies.training import worth_training
 from nas.workbench import Workbench, budget_ratio, teacher_of, time_is_before
 from search_spaces.recipe import Recipe
 
-EXPLORE_UNTIL = 0.22
+EXPLORE_UNTIL = 0.25
 """Share of the time budget at which exploring hands over to training."""
 N_CHECK = 512
-MIN_PLANNED = 6
+MIN_PLANNED = 8
 """Planned recipes that are scored however little time there is."""
 N_FINALISTS = 14
 FLOOR_DROPS = 5.0

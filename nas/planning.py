@@ -56,7 +56,7 @@ both views."""
 DISCOUNTED = ("depth", "resolution")
 N_FACTORIZED = 3
 """Students with factorised layers that must have been timed before others are planned."""
-MUCH_WORSE = 3.0
+MUCH_WORSE = 1.5
 """A recipe that loses so many times as much as another of the same latency, however one looks at missing blocks, is
 scored after all others."""
 N_PRICED = (4, 1)

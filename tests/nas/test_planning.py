@@ -12,10 +12,10 @@ def test_what_loses_least_at_each_latency_is_scored_first() -> None:
     first, second = BUDGETS[:2]
     plans = [
         planned(second, 0.3, 4),
-        planned(first, 0.7, 5),  # more than three times what another one loses at this latency
+        planned(first, 0.2, 5),  # more than half as much again as what another one loses at this latency
         planned(first, 0.1, 8),
-        planned(first, 0.2, 7),
-        planned(second, 0.5, 3),
+        planned(first, 0.14, 7),
+        planned(second, 0.4, 3),
     ]
     assert [recipe["channels:a"] for recipe in queued(plans)] == [8, 7, 4, 3, 5]
 

@@ -134,10 +134,11 @@ def _stage(nest: tirx.Stmt, kernel: str) -> Stage:
     value = instantiate(store.value, units, {})
     combine, init = None, None
     if block.init is not None:
-        combine, value = _term(store.buffer, value, block.name_hint, kernel)
-        init = block.init.value
-        if not reduction:  # over axes of extent 1 alone: one term
-            combine, init, value = None, None, COMBINED[combine](init, value)
+        kind, term = _term(store.buffer, value, block.name_hint, kernel)
+        if reduction:
+            combine, init, value = kind, block.init.value, term
+        else:  # over axes of extent 1 alone: one term
+            value = COMBINED[kind](block.init.value, term)
     elif any(load.source.same_as(store.buffer) for load in loads(value)):
         raise refusal(kernel, f"block {block.name_hint} reads what it writes")
     return Stage(block.name_hint, tuple(spatial), tuple(reduction), store.buffer, indices, value, combine, init)

@@ -49,7 +49,9 @@ def test_the_front_is_measured_and_most_others_are_not(
     assert {sources[record.id] for record in run.front.rows()} == {"measured"}
     guessed = [record for record in run.records if sources.get(record.id) == "predicted"]
     assert len(guessed) >= 5
-    assert not {record.artifact_digest for record in guessed} & set(asked)
+    # A training that brings nothing leaves the file as it was, so a measured student can share a predicted one's.
+    measured = {record.artifact_digest for record in run.records if sources.get(record.id) == "measured"}
+    assert not ({record.artifact_digest for record in guessed} - measured) & set(asked)
     frame = run.front.frame()
     assert set(frame["latency_source"]) == {"measured"}
     assert frame["known_error"].isna().all()

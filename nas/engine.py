@@ -120,22 +120,25 @@ def _distil_each(
     all take about as many steps."""
     bench.progress.phase(note, len(architectures))
     scoring_s = min(1.0, bench.teacher_score_s)
+    efforts = _efforts(bench, architectures)
     for position, architecture in enumerate(architectures):
         left_s = end_s - bench.deadline.elapsed_s()
         if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, rung).exists():
             return
-        efforts = [_effort(bench, one) for one in architectures[position:]]
-        part_s, started_s = left_s * efforts[0] / sum(efforts), bench.deadline.elapsed_s()
+        part_s, started_s = left_s * efforts[position] / sum(efforts[position:]), bench.deadline.elapsed_s()
         records = train(bench, lesson, architecture, rung, part_s - scoring_s, note)
         scoring_s = max(0.0, bench.deadline.elapsed_s() - started_s - max(0.0, part_s - scoring_s))
         report(bench, records)
 
 
-def _effort(bench: Workbench, architecture: Recipe) -> float:
-    """How long a step of a student takes beside others', roughly: with more channels the share of the multiplications
-    grows, which are done in parallel best."""
-    n_macs = max((r.n_macs for r in bench.ledger.records() if architecture_of(r.recipe) == architecture), default=0)
-    return math.sqrt(max(n_macs, 1) / bench.teacher_cost.n_macs)
+def _efforts(bench: Workbench, architectures: list[Recipe]) -> list[float]:
+    """How long a training step of each takes beside the others', roughly: as the root of its multiply-accumulates."""
+    n_macs = dict.fromkeys(architectures, 1)
+    for record in bench.ledger.records():
+        architecture = architecture_of(record.recipe)
+        if architecture in n_macs:  # a record with a failure has none
+            n_macs[architecture] = max(n_macs[architecture], record.n_macs)
+    return [math.sqrt(n_macs[one] / bench.teacher_cost.n_macs) for one in architectures]
 
 
 def _level(bench: Workbench, label: str) -> float:

@@ -25,7 +25,7 @@ from latency_models.predict.graph import graph_of
 from latency_models.predict.kernels import Kernel, Network
 from latency_models.predict.predictor import Sample
 from latency_models.serialize import visit_from_json, visit_to_json
-from latency_models.timing import median_anchor_s
+from latency_models.timing import log_ratios, median_anchor_s
 
 FOLDER, FILE = "predictors", "measured.sqlite"
 SCHEMA = (
@@ -55,8 +55,7 @@ class Measurement:
     @property
     def ratio(self) -> float:
         """Its latency as a share of the teacher's: the median over visits of each one's median log-ratio."""
-        medians = [float(np.median(np.log(one.candidate_s) - np.log(one.anchor_s))) for one in self.visits]
-        return float(np.exp(np.median(medians)))
+        return float(np.exp(np.median([np.median(log_ratios(one)) for one in self.visits])))
 
     def sample(self, anchor_s: float) -> Sample:
         """What a predictor learns from, on the scale of one latency of the teacher for all: ratios hold where
@@ -116,8 +115,12 @@ def keep(folder: Path, measurement: Measurement) -> None:
         )
 
 
-def kept(folder: Path) -> tuple[Measurement, ...]:
-    """All measurements in the order in which they were first made; none where the folder does not exist.
+def kept(folder: Path, precision: str | None = None) -> tuple[Measurement, ...]:
+    """The measurements in the order in which they were first made; none where the folder does not exist.
+
+    Args:
+        folder: of one teacher on one target.
+        precision: only of students in this one.
 
     Raises:
         LatencyError: the file is damaged.
@@ -126,7 +129,9 @@ def kept(folder: Path) -> tuple[Measurement, ...]:
         return ()
     with _opened(folder) as connection:
         rows = connection.execute(
-            "SELECT name, precision, network, visits, kernels FROM measurements ORDER BY id"
+            "SELECT name, precision, network, visits, kernels FROM measurements "
+            "WHERE ? IS NULL OR precision = ? ORDER BY id",
+            (precision, precision),
         ).fetchall()
     try:
         return tuple(_measurement(*row) for row in rows)

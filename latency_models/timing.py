@@ -167,10 +167,10 @@ def latency_from_visits(
     """
     if not visits:
         raise LatencyError("There are no timing samples.", "Time the artifact at least once.")
-    log_ratios = [np.log(one.candidate_s) - np.log(one.anchor_s) for one in map(_checked, visits)]
-    medians = np.sort([float(np.median(values)) for values in log_ratios])
+    samples = [log_ratios(one) for one in map(_checked, visits)]
+    medians = np.sort([float(np.median(values)) for values in samples])
     centre = float(np.median(medians))
-    low, high = _bootstrap_ends(log_ratios, centre, generator)
+    low, high = _bootstrap_ends(samples, centre, generator)
     outer = _median_rank(len(medians))
     low = min(low, float(medians[outer]), centre - RESOLUTION)
     high = max(high, float(medians[-1 - outer]), centre + RESOLUTION)
@@ -189,6 +189,12 @@ def latency_from_visits(
         visits=tuple(visits),
         environment=dict(environment),
     )
+
+
+def log_ratios(visit: Visit) -> NDArray[np.float64]:
+    """(n,) log-ratios of a visit's paired samples."""
+    values: NDArray[np.float64] = np.log(visit.candidate_s) - np.log(visit.anchor_s)
+    return values
 
 
 def median_anchor_s(visits: Iterable[Visit]) -> float:

@@ -190,7 +190,7 @@ def _refuse(settings: Settings, n: int) -> None:
 
 def _learnt(session: Session, precision: str, n_new: int) -> Learnt:
     """Learns from what was measured, saves the predictor, and tells its error."""
-    measured = [one for one in kept(session.folder) if one.precision == precision]
+    measured = kept(session.folder, precision)
     label = session.model.target.label
     if len(measured) < LEAST:
         return Learnt(label, precision, len(measured), n_new)

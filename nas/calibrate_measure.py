@@ -108,14 +108,15 @@ def measure_all(session: Session, precisions: tuple[str, ...], n: int, end_s: fl
         _set_aside_what_no_longer_holds(session, precision)
     session.progress.phase(
         f"measuring students on {session.model.target.label}",
-        sum(max(0, n - len(_kept(session, precision))) for precision in precisions),
+        sum(max(0, n - len(kept(session.folder, precision))) for precision in precisions),
     )
     queues = {precision: _jobs(session, cast(Precision, precision), n) for precision in precisions}
     n_new = dict.fromkeys(precisions, 0)
     while queues and session.deadline.elapsed_s() < end_s:
-        precision = min(queues, key=lambda one: len(_kept(session, one)))
+        n_kept = {one: len(kept(session.folder, one)) for one in queues}
+        precision = min(queues, key=lambda one: n_kept[one])
         job = next(queues[precision], None)
-        if job is None or len(_kept(session, precision)) >= n:
+        if job is None or n_kept[precision] >= n:
             del queues[precision]
             continue
         n_new[precision] += _measured(session, job, is_first=not n_new[precision])
@@ -142,7 +143,7 @@ def redo(session: Session) -> None:
 
 def _set_aside_what_no_longer_holds(session: Session, precision: str) -> None:
     """Visits some students of an earlier call again, and forgets all where none of them is what it was."""
-    known = [one for one in kept(session.folder) if one.precision == precision]
+    known = kept(session.folder, precision)
     again: list[tuple[Artifact, tuple[Visit, ...]]] = []
     for one in known[:: max(1, len(known) // N_AGAIN)][:N_AGAIN]:
         job = Job.named(one.name)
@@ -159,7 +160,7 @@ def _set_aside_what_no_longer_holds(session: Session, precision: str) -> None:
 
 def _jobs(session: Session, precision: Precision, n: int) -> Iterator[Job]:
     """Students that tell most about the others, given those that are known; a few more than are wanted."""
-    known = {Job.named(one.name).recipe for one in _kept(session, precision)}
+    known = {Job.named(one.name).recipe for one in kept(session.folder, precision)}
     rest = [recipe for recipe in session.networks if recipe not in known]
     n_wanted = min(len(rest), int(SPARE * (n - len(known))) + 1)
     if n <= len(known) or not rest:
@@ -206,7 +207,7 @@ def _kernel_shares(
     session: Session, artifact: Artifact, network: Network, visits: tuple[Visit, ...]
 ) -> tuple[tuple[Kernel, float], ...]:
     """Times of single kernels, of the first few students and where the target can say them."""
-    n_known = sum(bool(one.kernel_shares) for one in _kept(session, artifact.precision))
+    n_known = sum(bool(one.kernel_shares) for one in kept(session.folder, artifact.precision))
     if n_known >= N_KERNELS:
         return ()
     try:
@@ -215,7 +216,3 @@ def _kernel_shares(
         raise
     except LatencyError:
         return ()  # it is then learned from whole networks
-
-
-def _kept(session: Session, precision: str) -> list[Measurement]:
-    return [one for one in kept(session.folder) if one.precision == precision]

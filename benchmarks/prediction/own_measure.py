@@ -20,6 +20,7 @@ from latency_models.kernel import KernelTime
 from latency_models.latency import Visit
 from latency_models.measured import CANDIDATE, Measured
 from latency_models.profiles import resolve
+from latency_models.timing import log_ratios
 from prediction.own_students import artifact_of, feed_of
 
 KERNELS = "kernels"
@@ -181,7 +182,7 @@ def _figures(model: Measured, folder: Path, job: Job) -> dict[str, Any]:
 
 
 def _visited(visit: Visit) -> dict[str, Any]:
-    logs = np.log(visit.candidate_s) - np.log(visit.anchor_s)
+    logs = log_ratios(visit)
     fast_s, teacher_fast_s = (np.quantile(samples, 0.2) for samples in (visit.candidate_s, visit.anchor_s))
     return {
         "fast_s": round(float(fast_s), 9),

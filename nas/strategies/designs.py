@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from nas.strategies.prices import STEP
 from search_spaces.channels import Channels
 from search_spaces.recipe import Choice, Recipe, Site
 from search_spaces.space import SearchSpace
@@ -15,13 +16,14 @@ from search_spaces.space import SearchSpace
 EVEN = ((0.5, 0.5), (0.375, 0.375), (1.0, 0.5), (0.75, 0.5), (0.75, 0.75), (0.25, 0.25), (0.125, 0.125))
 """Fractions of the channels that several layers read (a residual stream's) and of those that one layer reads. A channel
 that several layers read is missed more."""
-STEP = 16
-"""Channels of a vector step; designs are on steps where a site has such widths, as those between cost as much."""
 N_FIRST, N_RANDOM = 4, 7
 
 
 def even_designs(space: SearchSpace) -> list[Recipe]:
-    """float32 recipes: the groups that several layers read at one fraction, all others at another."""
+    """float32 recipes: the groups that several layers read at one fraction, all others at another.
+
+    Widths are on vector steps where a site has such, as those between cost as much.
+    """
     channels = [site for site in space.sites.values() if site.kind == "channels"]
     is_shared = [_n_readers(space, site) > 1 for site in channels]
     found = [_shrunk(channels, [pair[0] if shared else pair[1] for shared in is_shared]) for pair in EVEN]

@@ -1,4 +1,4 @@
-"""The first phases of a search: what each choice loses, what layers cost on each target, recipes planned from both."""
+"""The first phases of a search: what each choice loses, and recipes planned from that and from what layers cost."""
 
 import math
 from collections.abc import Sequence
@@ -6,43 +6,30 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from latency_models.errors import LatencyError
-from latency_models.kernel import KernelTime
 from nas.ask_again import still_away
 from nas.distill import is_classifier
 from nas.evaluate import (
-    FAILURES,
-    FLOAT32_FIRST,
     architecture_of,
-    artifact_of,
     beat,
-    evaluate_and_report,
     in_precision,
-    precisions,
-    repaired,
 )
-from nas.export import export_artifact
 from nas.latencies import everywhere
-from nas.record import Record
-from nas.shares import has_time_to_plan, training_end_s
-from nas.strategies.designs import designs, even_designs
+from nas.pricing import prices_of
+from nas.shares import has_time_to_plan
 from nas.strategies.planner import sweep
-from nas.strategies.prices import Priced, Prices, learn, parts_of
+from nas.strategies.prices import Prices
 from nas.strategies.prober import Prober
 from nas.strategies.sensitivity import complete, probe, probes
-from nas.workbench import Workbench, budget_ratio, calibration_inputs, time_is_before
+from nas.workbench import Workbench, budget_ratio, calibration_inputs
 from search_spaces.arrange import has_bfloat16
 from search_spaces.estimate import CostIndex
 from search_spaces.precision import SITE as PRECISION
 from search_spaces.recipe import Choice, Recipe, Site
 from search_spaces.space import SearchSpace
 
-PROFILE_UNTIL = 0.15
-"""Share of the time budget at which these phases are over at the latest."""
 MOST_PROBE = 0.1
 """Of the time that is left: after that no more choices are tried, once one is known of every site but the factorised
 layers. Where one choice of each site would take more, they are tried on half as many inputs."""
@@ -59,14 +46,8 @@ N_FACTORIZED = 3
 MUCH_WORSE = 1.5
 """A recipe that loses so many times as much as another of the same latency, however one looks at missing blocks, is
 scored after all others."""
-N_PRICED = (4, 1)
-"""Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
-FAR_FASTER = 0.5
-"""Where another precision takes so little of the teacher's latency, float32 is priced only if there is time."""
 
 Losses = dict[str, dict[Choice, float]]
-PriceTables = dict[tuple[str, str], Prices]
-"""By target (label) and precision."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +71,11 @@ def planned(bench: Workbench) -> list[Recipe]:
     if known is not None:
         return [Recipe.from_json(text) for text in known]
     if not has_time_to_plan(bench):
-        _prices(bench)  # the students that prices would be learned from
+        prices_of(bench)  # the students that prices would be learned from
         bench.progress.note("Time is too short to plan students by what they lose")
         return []
     losses = _losses(bench)
-    prices = _prices(bench)
+    prices = prices_of(bench)
     bench.progress.phase("planning")
     plans: dict[str, list[Planned]] = {}
     for (label, precision), price in prices.items():
@@ -154,106 +135,6 @@ def _probed_on(bench: Workbench, n: int) -> tuple[SearchSpace, tuple[tuple[Tenso
     generator = torch.Generator().manual_seed(bench.settings.seed)
     inputs = tuple(tensor[n : 2 * n] for tensor in statistics.inputs)
     return bench.space.thinned(n, N_ROWS * n, generator), (inputs, statistics.outputs[n : 2 * n])
-
-
-def _prices(bench: Workbench) -> PriceTables:
-    """A price table for each target and precision, from students that are timed end to end."""
-    has_time = has_time_to_plan(bench)
-    todo = designs(bench.space, bench.seeded("designs"))
-    if not has_time:
-        todo = list(dict.fromkeys([*even_designs(bench.space), *todo]))
-    bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
-    _decide_first_layers(bench, todo[0])
-    for precision in precisions(bench)[1:]:
-        evaluate_and_report(bench, in_precision(bench, Recipe(), precision), "the teacher's architecture")
-    for index, architecture in enumerate(todo):
-        for precision in precisions(bench):
-            if _is_timed(bench, index, precision):
-                record = evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
-                if index == 0 and has_time:
-                    _time_kernels(bench, record)
-    if not has_time:
-        return {}
-    index_ = CostIndex.of(bench.space, bench.teacher_cost)
-    records = bench.ledger.records()
-    prices: PriceTables = {}
-    for label in bench.models:
-        for precision in precisions(bench):
-            known = [
-                Priced(index_.layers(r.recipe), everywhere(r)[label].ratio, _parts(bench, r, label, index_))
-                for r in records
-                if r.failure is None and label in everywhere(r) and r.recipe.get(PRECISION, "float32") == precision
-            ]
-            if len(known) > 1:  # one is the teacher's architecture
-                prices[label, precision] = learn(known)
-                error = 100 * prices[label, precision].error
-                where = f" on {label}" if len(bench.models) > 1 else ""
-                bench.progress.note(f"{precision} prices{where}: median error {error:.1f} % over {len(known)} students")
-    return prices
-
-
-def _is_timed(bench: Workbench, index: int, precision: str) -> bool:
-    """Whether a design is timed: what plans need, or without a plan as many as there is time for in one precision."""
-    if has_time_to_plan(bench):
-        n_least = N_PRICED[0] if precision != "float32" else 0 if _is_far_faster(bench) else N_PRICED[1]
-        return time_is_before(bench, PROFILE_UNTIL) or index < n_least
-    is_early = bench.deadline.elapsed_s() < training_end_s(bench)
-    return precision == precisions(bench)[-1] and (index == 0 or is_early)
-
-
-def _is_far_faster(bench: Workbench) -> bool:
-    """Whether the teacher's architecture is far faster in another precision on every target."""
-    others = [bench.ledger.get(in_precision(bench, Recipe(), precision), 0) for precision in precisions(bench)[1:]]
-    latencies = [everywhere(record) for record in others if record is not None]
-    return all(
-        any(label in found and found[label].ratio <= FAR_FASTER for found in latencies) for label in bench.models
-    )
-
-
-def _decide_first_layers(bench: Workbench, architecture: Recipe) -> None:
-    """Whether int8 files keep the layers that read the inputs in float32: unless that is slower, as it loses less.
-
-    Where an input has few channels, ONNX Runtime's int8 convolution takes longer on it than float32 does.
-    """
-    if "int8" not in precisions(bench) or bench.ledger.get_fact(FLOAT32_FIRST) is not None:
-        return
-    student = repaired(bench, in_precision(bench, architecture, "int8"))
-    template = bench.kept.template_of(bench.task.teacher, bench.example)
-    path = bench.artifact_path(architecture, 0).with_suffix(".first.onnx")
-    logs: list[float] = []
-    try:
-        for float32_first in (False, True):
-            artifact = export_artifact(student, bench.example, bench.calibration, path, template, float32_first)
-            ratios = [model.latency(artifact).ratio for model in bench.models.values() if not model.refusal("int8")]
-            logs.append(float(np.mean(np.log(ratios))))
-    except FAILURES:
-        return  # the candidates themselves will say what is wrong
-    finally:
-        path.unlink(missing_ok=True)
-    bench.ledger.set_fact(FLOAT32_FIRST, logs[1] <= logs[0])
-
-
-def _time_kernels(bench: Workbench, record: Record) -> None:
-    """Times a student's kernels one by one where a target can: end to end alone, few students tell little of layers."""
-    if record.failure is not None:
-        return
-    for label, model in bench.models.items():
-        key = f"kernels:{record.id}:{label}"
-        if label not in everywhere(record) or bench.ledger.get_fact(key) is not None:
-            continue
-        try:
-            kernels = model.kernels(artifact_of(bench, record))
-        except LatencyError:
-            continue  # prices are then learned from whole networks
-        bench.ledger.set_fact(key, [[list(kernel.shape), kernel.seconds] for kernel in kernels])
-
-
-def _parts(bench: Workbench, record: Record, label: str, index: CostIndex) -> dict[int, float]:
-    known = bench.ledger.get_fact(f"kernels:{record.id}:{label}")
-    if known is None:
-        return {}
-    kernels = [KernelTime("", "", float(seconds), shape=tuple(shape)) for shape, seconds in known]
-    return parts_of(kernels, index.layers(record.recipe))
 
 
 def _plan(bench: Workbench, label: str, precision: str, losses: Losses, price: Prices) -> list[Planned]:

@@ -1,0 +1,141 @@
+"""What layers cost on each target: the students that are timed to learn it, and the prices."""
+
+import numpy as np
+
+from latency_models.errors import LatencyError
+from latency_models.kernel import KernelTime
+from nas.evaluate import (
+    FAILURES,
+    FLOAT32_FIRST,
+    artifact_of,
+    evaluate_and_report,
+    in_precision,
+    precisions,
+    repaired,
+)
+from nas.export import export_artifact
+from nas.latencies import everywhere
+from nas.record import Record
+from nas.shares import has_time_to_plan, training_end_s
+from nas.strategies.designs import designs, even_designs
+from nas.strategies.prices import Priced, Prices, learn, parts_of
+from nas.workbench import Workbench, time_is_before
+from search_spaces.estimate import CostIndex
+from search_spaces.precision import SITE as PRECISION
+from search_spaces.recipe import Recipe
+
+PROFILE_UNTIL = 0.15
+"""Share of the time budget at which no more students are timed for prices than they need."""
+N_PRICED = (4, 1)
+"""Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
+FAR_FASTER = 0.5
+"""Where another precision takes so little of the teacher's latency, float32 is priced only if there is time."""
+
+PriceTables = dict[tuple[str, str], Prices]
+"""By target (label) and precision."""
+
+
+def prices_of(bench: Workbench) -> PriceTables:
+    """A price table for each target and precision, from students that are timed end to end."""
+    has_time = has_time_to_plan(bench)
+    todo = designs(bench.space, bench.seeded("designs"))
+    if not has_time:
+        todo = list(dict.fromkeys([*even_designs(bench.space), *todo]))
+    bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
+    _decide_first_layers(bench, todo[0])
+    for precision in precisions(bench)[1:]:
+        evaluate_and_report(bench, in_precision(bench, Recipe(), precision), "the teacher's architecture")
+    for index, architecture in enumerate(todo):
+        for precision in precisions(bench):
+            if _is_timed(bench, index, precision):
+                record = evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
+                if index == 0 and has_time:
+                    _time_kernels(bench, record)
+    if not has_time:
+        return {}
+    index_ = CostIndex.of(bench.space, bench.teacher_cost)
+    records = bench.ledger.records()
+    prices: PriceTables = {}
+    for label in bench.models:
+        for precision in precisions(bench):
+            known = [
+                Priced(index_.layers(r.recipe), everywhere(r)[label].ratio, _parts(bench, r, label, index_))
+                for r in records
+                if r.failure is None and label in everywhere(r) and r.recipe.get(PRECISION, "float32") == precision
+            ]
+            if len(known) > 1:  # one is the teacher's architecture
+                prices[label, precision] = learn(known)
+                error = 100 * prices[label, precision].error
+                where = f" on {label}" if len(bench.models) > 1 else ""
+                bench.progress.note(f"{precision} prices{where}: median error {error:.1f} % over {len(known)} students")
+    return prices
+
+
+def _is_timed(bench: Workbench, index: int, precision: str) -> bool:
+    """Whether a design is timed: what plans need, or without a plan as many as there is time for in one precision."""
+    if has_time_to_plan(bench):
+        return time_is_before(bench, PROFILE_UNTIL) or index < _n_priced(bench, precision)
+    is_early = bench.deadline.elapsed_s() < training_end_s(bench)
+    return precision == precisions(bench)[-1] and (index == 0 or is_early)
+
+
+def _n_priced(bench: Workbench, precision: str) -> int:
+    """Designs that are timed in a precision however little time there is."""
+    if precision != "float32":
+        return N_PRICED[0]
+    return 0 if _is_far_faster(bench) else N_PRICED[1]
+
+
+def _is_far_faster(bench: Workbench) -> bool:
+    """Whether the teacher's architecture is far faster in another precision on every target."""
+    others = [bench.ledger.get(in_precision(bench, Recipe(), precision), 0) for precision in precisions(bench)[1:]]
+    latencies = [everywhere(record) for record in others if record is not None]
+    return all(
+        any(label in found and found[label].ratio <= FAR_FASTER for found in latencies) for label in bench.models
+    )
+
+
+def _decide_first_layers(bench: Workbench, architecture: Recipe) -> None:
+    """Whether int8 files keep the layers that read the inputs in float32: unless that is slower, as it loses less.
+
+    Where an input has few channels, ONNX Runtime's int8 convolution takes longer on it than float32 does.
+    """
+    if "int8" not in precisions(bench) or bench.ledger.get_fact(FLOAT32_FIRST) is not None:
+        return
+    student = repaired(bench, in_precision(bench, architecture, "int8"))
+    template = bench.kept.template_of(bench.task.teacher, bench.example)
+    path = bench.artifact_path(architecture, 0).with_suffix(".first.onnx")
+    logs: list[float] = []
+    try:
+        for float32_first in (False, True):
+            artifact = export_artifact(student, bench.example, bench.calibration, path, template, float32_first)
+            ratios = [model.latency(artifact).ratio for model in bench.models.values() if not model.refusal("int8")]
+            logs.append(float(np.mean(np.log(ratios))))
+    except FAILURES:
+        return  # the candidates themselves will say what is wrong
+    finally:
+        path.unlink(missing_ok=True)
+    bench.ledger.set_fact(FLOAT32_FIRST, logs[1] <= logs[0])
+
+
+def _time_kernels(bench: Workbench, record: Record) -> None:
+    """Times a student's kernels one by one where a target can: end to end alone, few students tell little of layers."""
+    if record.failure is not None:
+        return
+    for label, model in bench.models.items():
+        key = f"kernels:{record.id}:{label}"
+        if label not in everywhere(record) or bench.ledger.get_fact(key) is not None:
+            continue
+        try:
+            kernels = model.kernels(artifact_of(bench, record))
+        except LatencyError:
+            continue  # prices are then learned from whole networks
+        bench.ledger.set_fact(key, [[list(kernel.shape), kernel.seconds] for kernel in kernels])
+
+
+def _parts(bench: Workbench, record: Record, label: str, index: CostIndex) -> dict[int, float]:
+    known = bench.ledger.get_fact(f"kernels:{record.id}:{label}")
+    if known is None:
+        return {}
+    kernels = [KernelTime("", "", float(seconds), shape=tuple(shape)) for shape, seconds in known]
+    return parts_of(kernels, index.layers(record.recipe))

@@ -18,6 +18,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from nas import engine
 from nas.cli import main
 from nas.ledger import open_ledger
 from nas.record import Record
@@ -37,7 +38,7 @@ PHASES = (
 INTO_THE_PHASE_S = 0.15
 
 
-def search_arguments(run: Path, weights: Path, time_budget: str = "cpu:28s") -> list[str]:
+def search_arguments(run: Path, weights: Path, time_budget: str = "cpu:24s") -> list[str]:
     return [
         "search", SPEC, "--data", DATA, "--weights", str(weights), "--latency-budget", "80%",
         "--max-accuracy-drop", "20%", "--time-budget", time_budget, "--training-threads", "1",
@@ -88,6 +89,7 @@ def run_main(arguments: list[str], log: str) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    engine.SHORT_STEPS, engine.LONG_STEPS = 10, 25  # on a busy machine, too, there is then time for two rungs
     sys.exit(main(arguments))
 
 

@@ -4,7 +4,6 @@ Every step asks the ledger first, so a run that was killed goes on where it stop
 twice. Time is divided by shares of the budget; what a phase leaves over goes to the ones after it.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -13,7 +12,7 @@ from nas.answers import Answers
 from nas.ask_again import ask_again
 from nas.confirm import N_VISITS, confirm, finalists
 from nas.distill import N_BATCH, Lesson
-from nas.evaluate import architecture_of, beat, evaluate_and_report, report
+from nas.evaluate import beat, evaluate_and_report, report
 from nas.files import FullDiskStops
 from nas.latencies import everywhere
 from nas.planning import planned
@@ -25,18 +24,18 @@ from nas.strategies.training import worth_training
 from nas.workbench import Workbench, budget_ratio, teacher_of, time_is_before
 from search_spaces.recipe import Recipe
 
-EXPLORE_UNTIL = 0.25
+EXPLORE_UNTIL = 0.2
 """Share of the time budget at which exploring hands over to training."""
 N_CHECK = 512
-MIN_PLANNED = 8
+MIN_PLANNED = 6
 """Planned recipes that are scored however little time there is."""
 N_FINALISTS = 14
 FLOOR_DROPS = 5.0
 """Accuracy drops of the student of choice below which others hardly count: they are trained and confirmed last."""
 SHORT_SHARE = 0.35
 """Of the training time for the short distillations; the rest is for the long ones."""
-N_SHORT, N_LONG = 12, 6
-SHORT_STEPS, LONG_STEPS = 100, 250
+N_SHORT, N_LONG = 16, 8
+SHORT_STEPS, LONG_STEPS = 50, 100
 """Fewer students are trained where there is no time for so many steps each: less moves nothing."""
 N_LEAST = 2048
 """Samples that students learn from however slow the teacher is."""
@@ -94,10 +93,12 @@ def _train(bench: Workbench) -> None:
     step_s = N_BATCH * float(bench.ledger.get_fact("answer_s"))
     n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / (LONG_STEPS * step_s))))
     n_short = min(N_SHORT, int(SHORT_SHARE * time_s / (SHORT_STEPS * step_s)))
+    n_once = max(1, min(N_LONG, int(time_s / (LONG_STEPS * step_s))))
+    n_steps = time_s / step_s / N_LONG
+    first = _remembered(bench, "short", lambda: _chosen(bench, 0, max(n_short, n_once), n_steps))
     # Else one distillation for each student: one that only finds out is worth its time where it rules out half.
-    has_two_rungs = n_short >= 2 * n_long
-    n_first = n_short if has_two_rungs else max(1, min(N_LONG, int(time_s / (LONG_STEPS * step_s))))
-    first = _remembered(bench, "short", lambda: _chosen(bench, 0, n_first))
+    has_two_rungs = min(n_short, len(first)) >= 2 * n_long
+    first = first[: n_short if has_two_rungs else n_once]
     if not first:
         return  # not "trained": a resumed search may have latencies to choose by
     bench.ledger.set_fact("training_s", time_s)
@@ -106,7 +107,7 @@ def _train(bench: Workbench) -> None:
     else:
         _distil_each(bench, lesson, first, 1, end_s - (1 - SHORT_SHARE) * time_s, "short distillation")
         ask_again(bench)
-        chosen = _remembered(bench, "long", lambda: _chosen(bench, 1, n_long))
+        chosen = _remembered(bench, "long", lambda: _chosen(bench, 1, n_long, n_steps))
         if not chosen:
             return
         _distil_each(bench, lesson, chosen, 2, end_s, "long distillation")
@@ -116,29 +117,18 @@ def _train(bench: Workbench) -> None:
 def _distil_each(
     bench: Workbench, lesson: Lesson, architectures: list[Recipe], rung: int, end_s: float, note: str
 ) -> None:
-    """Distils one after the other; each has its part of the time that is left until `end_s`, scoring included, so that
-    all take about as many steps."""
+    """Distils one after the other; each has an equal part of the time that is left until `end_s`, scoring included:
+    small students, whose steps take less, gain from more of them."""
     bench.progress.phase(note, len(architectures))
     scoring_s = min(1.0, bench.teacher_score_s)
-    efforts = _efforts(bench, architectures)
     for position, architecture in enumerate(architectures):
         left_s = end_s - bench.deadline.elapsed_s()
         if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, rung).exists():
             return
-        part_s, started_s = left_s * efforts[position] / sum(efforts[position:]), bench.deadline.elapsed_s()
+        part_s, started_s = left_s / (len(architectures) - position), bench.deadline.elapsed_s()
         records = train(bench, lesson, architecture, rung, part_s - scoring_s, note)
         scoring_s = max(0.0, bench.deadline.elapsed_s() - started_s - max(0.0, part_s - scoring_s))
         report(bench, records)
-
-
-def _efforts(bench: Workbench, architectures: list[Recipe]) -> list[float]:
-    """How long a training step of each takes beside the others', roughly: as the root of its multiply-accumulates."""
-    n_macs = dict.fromkeys(architectures, 1)
-    for record in bench.ledger.records():
-        architecture = architecture_of(record.recipe)
-        if architecture in n_macs:  # a record with a failure has none
-            n_macs[architecture] = max(n_macs[architecture], record.n_macs)
-    return [math.sqrt(n_macs[one] / bench.teacher_cost.n_macs) for one in architectures]
 
 
 def _level(bench: Workbench, label: str) -> float:
@@ -147,8 +137,8 @@ def _level(bench: Workbench, label: str) -> float:
     return max(budget_ratio(bench, label), 1.5 * min(ratios, default=1.0))
 
 
-def _chosen(bench: Workbench, rung: int, n: int) -> list[Recipe]:
-    """Architectures of a rung that are worth training further."""
+def _chosen(bench: Workbench, rung: int, n: int, n_steps: float) -> list[Recipe]:
+    """Architectures of a rung that are worth training further, for about so many steps each."""
     teacher_score = teacher_of(bench).accuracy
     assert teacher_score is not None
     records = bench.ledger.records()
@@ -156,7 +146,7 @@ def _chosen(bench: Workbench, rung: int, n: int) -> list[Recipe]:
     others = candidates_of([record for record in records if record.rung < rung], bench.models)
     limits = {label: _level(bench, label) for label in bench.models}
     known = list(candidates.values()), list(others.values())
-    names = worth_training(known[0], teacher_score, _floor(bench), limits, n, rung, known[1])
+    names = worth_training(known[0], teacher_score, _floor(bench), limits, n, rung, known[1], n_steps)
     by_name = {one.name: architecture for architecture, one in candidates.items()}
     return [by_name[name] for name in names]
 

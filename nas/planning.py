@@ -19,7 +19,7 @@ from nas.evaluate import (
 from nas.latencies import everywhere
 from nas.pricing import prices_of
 from nas.shares import has_time_to_plan
-from nas.strategies.planner import sweep
+from nas.strategies.planner import Losses, sweep
 from nas.strategies.prices import Prices
 from nas.strategies.prober import Prober
 from nas.strategies.sensitivity import complete, probe, probes
@@ -47,8 +47,6 @@ MUCH_WORSE = 1.5
 """A recipe that loses so many times as much as another of the same latency, however one looks at missing blocks, is
 scored after all others."""
 
-Losses = dict[str, dict[Choice, float]]
-
 
 @dataclass(frozen=True)
 class Planned:
@@ -70,12 +68,11 @@ def planned(bench: Workbench) -> list[Recipe]:
     known = bench.ledger.get_fact("plan")
     if known is not None:
         return [Recipe.from_json(text) for text in known]
+    losses = _losses(bench)
+    prices = prices_of(bench, losses)
     if not has_time_to_plan(bench):
-        prices_of(bench)  # the students that prices would be learned from
         bench.progress.note("Time is too short to plan students by what they lose")
         return []
-    losses = _losses(bench)
-    prices = prices_of(bench)
     bench.progress.phase("planning")
     plans: dict[str, list[Planned]] = {}
     for (label, precision), price in prices.items():
@@ -89,11 +86,11 @@ def planned(bench: Workbench) -> list[Recipe]:
 
 
 def _losses(bench: Workbench) -> Losses:
-    """What each choice loses alone."""
-    todo = probes(bench.space)
+    """What each choice loses alone; of blocks only, where there is no time to plan."""
+    todo = [pair for pair in probes(bench.space) if pair[0].kind == "depth" or has_time_to_plan(bench)]
     bench.progress.phase("measuring what each choice loses", len(todo))
     prober: Prober | None = None
-    found: Losses = {}
+    found: dict[str, dict[Choice, float]] = {}
     left_s = bench.deadline.left_s()
     for site, choice in todo:
         key = f"loss:{site.name}:{choice}"
@@ -101,7 +98,7 @@ def _losses(bench: Workbench) -> Losses:
         if value is None:
             started_s = bench.deadline.elapsed_s()
             is_late = left_s - bench.deadline.left_s() > MOST_PROBE * left_s
-            if is_late and (site.kind == "factorize" or site.name in found):
+            if is_late and (site.kind == "factorize" or site.name in found or not has_time_to_plan(bench)):
                 break
             prober = prober or _prober(bench, N_PROBE)
             value = prober.loss(site, choice)

@@ -17,8 +17,10 @@ from nas.export import export_artifact
 from nas.latencies import everywhere
 from nas.record import Record
 from nas.shares import has_time_to_plan, training_end_s
-from nas.strategies.designs import designs, even_designs
-from nas.strategies.prices import Priced, Prices, learn, parts_of
+from nas.strategies.depths import depths
+from nas.strategies.designs import designs
+from nas.strategies.planner import Losses
+from nas.strategies.prices import Priced, Prices, guess, learn, parts_of
 from nas.workbench import Workbench, time_is_before
 from search_spaces.estimate import CostIndex
 from search_spaces.precision import SITE as PRECISION
@@ -26,7 +28,7 @@ from search_spaces.recipe import Recipe
 
 PROFILE_UNTIL = 0.15
 """Share of the time budget at which no more students are timed for prices than they need."""
-N_PRICED = (4, 1)
+N_PRICED = (7, 1)
 """Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
 FAR_FASTER = 0.5
 """Where another precision takes so little of the teacher's latency, float32 is priced only if there is time."""
@@ -35,34 +37,29 @@ PriceTables = dict[tuple[str, str], Prices]
 """By target (label) and precision."""
 
 
-def prices_of(bench: Workbench) -> PriceTables:
-    """A price table for each target and precision, from students that are timed end to end."""
-    has_time = has_time_to_plan(bench)
+def prices_of(bench: Workbench, losses: Losses) -> PriceTables:
+    """A price table for each target and precision, from students that are timed end to end.
+
+    Args:
+        bench: of the run.
+        losses: site to choice to loss; of blocks at least, as some students have fewer of them.
+    """
     todo = designs(bench.space, bench.seeded("designs"))
-    if not has_time:
-        todo = list(dict.fromkeys([*even_designs(bench.space), *todo]))
+    first = todo[0]
     bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
-    _decide_first_layers(bench, todo[0])
+    _decide_first_layers(bench, first)
     for precision in precisions(bench)[1:]:
         evaluate_and_report(bench, in_precision(bench, Recipe(), precision), "the teacher's architecture")
-    for index, architecture in enumerate(todo):
-        for precision in precisions(bench):
-            if _is_timed(bench, index, precision):
-                record = evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
-                if index == 0 and has_time:
-                    _time_kernels(bench, record)
-    if not has_time:
+    took_s = _time_design(bench, 0, first, 0.0)
+    todo = designs(bench.space, bench.seeded("designs"), _depths(bench, losses, first))
+    for index, architecture in enumerate((one for one in todo if one != first), 1):
+        took_s = max(took_s, _time_design(bench, index, architecture, took_s))
+    if not has_time_to_plan(bench):
         return {}
-    index_ = CostIndex.of(bench.space, bench.teacher_cost)
-    records = bench.ledger.records()
     prices: PriceTables = {}
     for label in bench.models:
         for precision in precisions(bench):
-            known = [
-                Priced(index_.layers(r.recipe), everywhere(r)[label].ratio, _parts(bench, r, label, index_))
-                for r in records
-                if r.failure is None and label in everywhere(r) and r.recipe.get(PRECISION, "float32") == precision
-            ]
+            known = _priced(bench, label, precision)
             if len(known) > 1:  # one is the teacher's architecture
                 prices[label, precision] = learn(known)
                 error = 100 * prices[label, precision].error
@@ -71,12 +68,57 @@ def prices_of(bench: Workbench) -> PriceTables:
     return prices
 
 
-def _is_timed(bench: Workbench, index: int, precision: str) -> bool:
-    """Whether a design is timed: what plans need, or without a plan as many as there is time for in one precision."""
+def _priced(bench: Workbench, label: str, precision: str) -> list[Priced]:
+    """The students in a precision that have been timed on a target."""
+    index = CostIndex.of(bench.space, bench.teacher_cost)
+    return [
+        Priced(index.layers(r.recipe), everywhere(r)[label].ratio, _parts(bench, r, label, index))
+        for r in bench.ledger.records()
+        if r.failure is None and label in everywhere(r) and r.recipe.get(PRECISION, "float32") == precision
+    ]
+
+
+def _depths(bench: Workbench, losses: Losses, first: Recipe) -> list[Recipe]:
+    """Recipes of dropped blocks, as guessed from the first design; worked out once a run."""
+    known = bench.ledger.get_fact("depths")
+    if known is None:
+        record = bench.ledger.get(in_precision(bench, first, precisions(bench)[-1]), 0)
+        if record is None or not everywhere(record):
+            return [Recipe()]
+        index = CostIndex.of(bench.space, bench.teacher_cost)
+        guesses = [
+            guess(Priced(index.layers(first), latency.ratio, _parts(bench, record, label, index)))
+            for label, latency in everywhere(record).items()
+        ]
+        found = depths(
+            list(bench.space.sites.values()),
+            losses,
+            lambda recipe: sum(one(index.layers(recipe)) for one in guesses),
+            first,
+        )
+        known = [recipe.to_json() for recipe in found]
+        bench.ledger.set_fact("depths", known)
+    return [Recipe.from_json(text) for text in known]
+
+
+def _time_design(bench: Workbench, index: int, architecture: Recipe, likely_s: float) -> float:
+    """Times and scores a design in the precisions that there is time for, and the first one's kernels one by one; the
+    seconds that it took."""
+    started_s = bench.deadline.elapsed_s()
+    for precision in precisions(bench):
+        if _is_timed(bench, index, precision, likely_s):
+            record = evaluate_and_report(bench, in_precision(bench, architecture, precision), "priced")
+            if index == 0:
+                _time_kernels(bench, record)
+    return bench.deadline.elapsed_s() - started_s
+
+
+def _is_timed(bench: Workbench, index: int, precision: str, likely_s: float) -> bool:
+    """Whether a design is timed: what plans need, or without a plan what students are trained from."""
     if has_time_to_plan(bench):
         return time_is_before(bench, PROFILE_UNTIL) or index < _n_priced(bench, precision)
-    is_early = bench.deadline.elapsed_s() < training_end_s(bench)
-    return precision == precisions(bench)[-1] and (index == 0 or is_early)
+    is_early = bench.deadline.elapsed_s() + likely_s < training_end_s(bench)
+    return precision == precisions(bench)[-1] and (index == 0 or (is_early and index < N_PRICED[0]))
 
 
 def _n_priced(bench: Workbench, precision: str) -> int:

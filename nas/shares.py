@@ -11,8 +11,9 @@ REPORT_S = 1.5
 """Seconds that tables, plots and page take."""
 TOGETHER = 0.5
 """What a visit beside others takes of one of the teacher alone, most of which is the anchor's."""
-PLAN_SHARE = 0.5
-"""Of the time budget that must be left for losses, prices and planned students; else none are planned."""
+PREPARED = 0.05
+"""Of the time budget that preparing may have taken where students are planned. Else the teacher is so slow, or the time
+so short, that losses, prices and planned students would leave too little for training."""
 
 
 def visit_s(bench: Workbench) -> float:
@@ -22,16 +23,17 @@ def visit_s(bench: Workbench) -> float:
 
 def training_end_s(bench: Workbench) -> float:
     """When training ends, in seconds of the time budget: confirming the front and the report need the rest."""
-    visits_s = (1 + N_CONFIRMED) * N_VISITS * visit_s(bench)
+    n_confirmed = min(N_CONFIRMED, len(bench.ledger.records()))  # one of them is the teacher, and one is to come
+    visits_s = (1 + n_confirmed) * N_VISITS * visit_s(bench)
     scoring_s = 2 * N_TEST_LEAST * bench.teacher_score_s / len(bench.validation.split)
     budget_s = bench.deadline.budget_s
     return min(TRAIN_UNTIL * budget_s, budget_s - visits_s - scoring_s - REPORT_S)
 
 
 def has_time_to_plan(bench: Workbench) -> bool:
-    """Whether planned students could be scored after finding out what to plan with; decided once a run."""
+    """Whether losses, prices and planned students are worth their time; decided once a run, before them."""
     known = bench.ledger.get_fact("has_time_to_plan")
     if known is None:
-        known = training_end_s(bench) - bench.deadline.elapsed_s() >= PLAN_SHARE * bench.deadline.budget_s
+        known = bench.deadline.elapsed_s() <= PREPARED * bench.deadline.budget_s
         bench.ledger.set_fact("has_time_to_plan", known)
     return bool(known)

@@ -3,6 +3,7 @@
 They are also what a search offers that has no time to find out what each choice loses.
 """
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import cast
 
@@ -13,25 +14,23 @@ from search_spaces.channels import Channels
 from search_spaces.recipe import Choice, Recipe, Site
 from search_spaces.space import SearchSpace
 
-EVEN = ((0.5, 0.5), (0.375, 0.375), (1.0, 0.5), (0.75, 0.5), (0.75, 0.75), (0.25, 0.25), (0.125, 0.125))
-"""Fractions of the channels that several layers read (a residual stream's) and of those that one layer reads. A channel
-that several layers read is missed more."""
-N_FIRST, N_RANDOM = 4, 7
+EVEN = (
+    (0.5, 0.5, 0), (0.5, 0.5, 1), (1.0, 0.5, 0), (0.5, 0.5, 2), (0.75, 0.5, 1), (0.5, 0.25, 2), (0.75, 0.5, 0),
+    (0.5, 0.25, 1), (1.0, 0.5, 1), (0.75, 0.75, 0), (0.375, 0.375, 0), (0.25, 0.25, 0), (0.125, 0.125, 0),
+)  # fmt: skip
+"""Fractions of the channels that several layers read (a residual stream's) and of those that one layer reads, and how
+many of the depths are gone down. A channel that several layers read is missed more."""
+N_FIRST, N_RANDOM = 7, 7
 
 
-def even_designs(space: SearchSpace) -> list[Recipe]:
-    """float32 recipes: the groups that several layers read at one fraction, all others at another.
+def designs(space: SearchSpace, generator: np.random.Generator, depths: Sequence[Recipe] = (Recipe(),)) -> list[Recipe]:
+    """float32 recipes: even ones, and random ones with dropped blocks and factorised layers.
 
-    Widths are on vector steps where a site has such, as those between cost as much.
+    Args:
+        space: whose recipes they are.
+        generator: of the random ones.
+        depths: recipes of dropped blocks, more and more of them; the first drops none.
     """
-    channels = [site for site in space.sites.values() if site.kind == "channels"]
-    is_shared = [_n_readers(space, site) > 1 for site in channels]
-    found = [_shrunk(channels, [pair[0] if shared else pair[1] for shared in is_shared]) for pair in EVEN]
-    return list(dict.fromkeys(recipe for recipe in found if recipe))
-
-
-def designs(space: SearchSpace, generator: np.random.Generator) -> list[Recipe]:
-    """float32 recipes: even ones, and random ones with dropped blocks and factorised layers."""
     channels = [site for site in space.sites.values() if site.kind == "channels"]
     others = [site for site in space.sites.values() if site.kind in ("depth", "resolution", "factorize")]
     found = []
@@ -43,10 +42,30 @@ def designs(space: SearchSpace, generator: np.random.Generator) -> list[Recipe]:
             if generator.random() < (0.4 if site.kind in ("depth", "resolution") else 0.15):
                 recipe = recipe.replace(site, site.choices[int(generator.integers(1, len(site.choices)))])
         found.append(recipe)
-    even = even_designs(space)
+    even = _even_designs(space, depths)
     # In turns after the first ones, so that a short budget learns something of every kind of change.
     mixed = even[:N_FIRST] + [r for pair in zip_longest(found, even[N_FIRST:]) for r in pair if r]
     return list(dict.fromkeys(recipe for recipe in mixed if recipe))
+
+
+def first_design(space: SearchSpace) -> Recipe:
+    """The first of the designs, whatever the depths: half of all channels, or a random one where nothing is even."""
+    return next(iter(_even_designs(space, (Recipe(),))), Recipe())
+
+
+def _even_designs(space: SearchSpace, depths: Sequence[Recipe]) -> list[Recipe]:
+    """The groups that several layers read at one fraction, all others at another, and fewer blocks.
+
+    Widths are on vector steps where a site has such, as those between cost as much.
+    """
+    channels = [site for site in space.sites.values() if site.kind == "channels"]
+    is_shared = [_n_readers(space, site) > 1 for site in channels]
+    found = []
+    for shared_fraction, fraction, depth in EVEN:
+        if depth < len(depths):
+            widths = _shrunk(channels, [shared_fraction if shared else fraction for shared in is_shared])
+            found.append(Recipe.of({**widths, **depths[depth]}))
+    return list(dict.fromkeys(recipe for recipe in found if recipe))
 
 
 def _n_readers(space: SearchSpace, site: Site) -> int:

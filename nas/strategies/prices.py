@@ -5,7 +5,7 @@ Additive over layers and non-negative, so that it extrapolates sanely: seconds =
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,6 +91,26 @@ def parts_of(kernels: Sequence[KernelTime], layers: Sequence[LayerCost]) -> dict
         if size is not None and total_s > 0:
             shares[size] = shares.get(size, 0.0) + kernel.seconds / total_s
     return shares
+
+
+def guess(student: Priced) -> Callable[[Sequence[LayerCost]], float]:
+    """Latencies from one student alone, as shares of the teacher's: usual prices, scaled for images of each size to
+    what the student's kernels took on them.
+
+    Good enough to tell which of two layers takes longer; as cheap as can be.
+    """
+    row = features(student.layers)[None]
+    usual = _usual(row, np.array([student.ratio]))
+
+    def costs(layers: Sequence[LayerCost]) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for layer in layers:
+            found[layer.n_positions] = found.get(layer.n_positions, 0.0) + float(features([layer])[1:] @ usual[1:])
+        return found
+
+    own = costs(student.layers)
+    scales = {size: share * student.ratio / own[size] for size, share in student.parts.items() if own.get(size)}
+    return lambda layers: sum(cost * scales.get(size, 1.0) for size, cost in costs(layers).items())
 
 
 def learn(students: Sequence[Priced]) -> Prices:

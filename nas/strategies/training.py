@@ -7,9 +7,11 @@ import numpy as np
 
 from nas.pareto import hypervolume
 
-GAP_LEFT = (0.35, 0.7)
+GAP_LEFT = (0.3, 0.7)
 """Share of the distance to the teacher's score that is left after a distillation of a repaired student, and after the
-next one of a student that had one."""
+next of one that had one."""
+STAYS, STAYS_STEPS = 0.12, 1000
+"""Of the distance between teacher and floor: what a repaired student keeps besides, and steps that halve it."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class Candidate:
     points: Mapping[str, Sequence[tuple[float, float]]]
 
 
+@dataclass(frozen=True)
+class _Left:
+    """What a distillation is expected to leave of the distance to the teacher's score: a share of it and what stays."""
+
+    teacher_score: float
+    share: float
+    stays: float
+
+    def of(self, score: float) -> float:
+        """The score that is expected of a student with this one."""
+        return max(score, self.teacher_score - self.share * (self.teacher_score - score) - self.stays)
+
+
 def worth_training(
     candidates: Sequence[Candidate],
     teacher_score: float,
@@ -33,6 +48,7 @@ def worth_training(
     n: int,
     rung: int = 0,
     others: Sequence[Candidate] = (),
+    n_steps: float = 0.0,
 ) -> list[str]:
     """Names of up to n architectures, one after the other the one that adds most to what the others will cover.
 
@@ -47,15 +63,18 @@ def worth_training(
         n: how many.
         rung: 0 for repaired students, 1 for those that have been distilled.
         others: part of the front as they are, and not to be trained.
+        n_steps: of training that each will have, about.
     """
+    stays = STAYS / (1 + n_steps / STAYS_STEPS) * (teacher_score - floor) if rung == 0 else 0.0
+    left = _Left(teacher_score, GAP_LEFT[min(rung, 1)], stays)
     everyone = (*candidates, *others)
     chosen: list[Candidate] = []
     waiting = [one for one in candidates if _keeps(one, limits)]
     while waiting and len(chosen) < n:
-        covered = _covered(everyone, chosen, teacher_score, floor, rung)
-        gains = [_covered(everyone, [*chosen, one], teacher_score, floor, rung) - covered for one in waiting]
+        covered = _covered(everyone, chosen, floor, left)
+        gains = [_covered(everyone, [*chosen, one], floor, left) - covered for one in waiting]
         best = max(range(len(waiting)), key=lambda i: (gains[i], _best_score(waiting[i])))
-        if chosen and gains[best] <= 0 and any(_expected(one, teacher_score, rung) > floor for one in chosen):
+        if chosen and gains[best] <= 0 and any(left.of(_best_score(one)) > floor for one in chosen):
             break
         chosen.append(waiting.pop(best))
     return [one.name for one in chosen]
@@ -69,23 +88,13 @@ def _best_score(one: Candidate) -> float:
     return max(score for points in one.points.values() for _, score in points)
 
 
-def _expected(one: Candidate, teacher_score: float, rung: int) -> float:
-    return _trained(_best_score(one), teacher_score, rung)
-
-
-def _trained(score: float, teacher_score: float, rung: int) -> float:
-    return max(score, teacher_score - GAP_LEFT[min(rung, len(GAP_LEFT) - 1)] * (teacher_score - score))
-
-
-def _covered(
-    candidates: Sequence[Candidate], trained: Sequence[Candidate], teacher_score: float, floor: float, rung: int
-) -> float:
+def _covered(candidates: Sequence[Candidate], trained: Sequence[Candidate], floor: float, left: "_Left") -> float:
     """Sum of the hypervolumes of all targets."""
     names = {one.name for one in trained}
     total = 0.0
     for label in sorted({label for one in candidates for label in one.points}):
         points = [
-            (ratio, _trained(score, teacher_score, rung) if one.name in names else score)
+            (ratio, left.of(score) if one.name in names else score)
             for one in candidates
             for ratio, score in one.points.get(label, ())
         ]

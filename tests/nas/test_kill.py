@@ -89,7 +89,8 @@ def run_main(arguments: list[str], log: str) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    engine.SHORT_STEPS, engine.LONG_STEPS = 10, 25  # on a busy machine, too, there is then time for two rungs
+    # On a busy machine, too, there is then time for two rungs.
+    engine.SHORT_STEPS, engine.LONG_STEPS, engine.N_LONG = 10, 25, 1
     sys.exit(main(arguments))
 
 

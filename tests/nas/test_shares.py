@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nas.shares import TRAIN_UNTIL, has_time_to_plan, training_end_s
+from nas.shares import N_CONFIRMED, TRAIN_UNTIL, has_time_to_plan, training_end_s
 from nas.workbench import Workbench
 
 
@@ -17,18 +17,20 @@ class Clock:
 
 
 def at(bench: Workbench, budget_s: float, elapsed_s: float = 0.0) -> Workbench:
-    bench.ledger.set_fact("visit_s", 0.5)  # seven members, three visits each beside others: 5.25 s
+    bench.ledger.set_fact("visit_s", 0.5)  # three visits of a member beside others: 0.75 s
     slow = len(bench.validation.split) / 1000  # a millisecond a sample: 1 s for the test scores
     return replace(bench, deadline=Clock(budget_s, elapsed_s), teacher_score_s=slow)  # type: ignore[arg-type]
 
 
 def test_confirming_has_its_time_before_training(tiny_bench: Workbench) -> None:
     assert training_end_s(at(tiny_bench, 1000.0)) == pytest.approx(TRAIN_UNTIL * 1000)
-    assert training_end_s(at(tiny_bench, 40.0)) == pytest.approx(40 - 5.25 - 1.0 - 1.5)
+    n_records = len(tiny_bench.ledger.records())
+    assert n_records < N_CONFIRMED
+    assert training_end_s(at(tiny_bench, 40.0)) == pytest.approx(40 - (1 + n_records) * 0.75 - 1.0 - 1.5)
 
 
-def test_nothing_is_planned_where_nothing_planned_could_be_scored(tiny_bench: Workbench) -> None:
-    assert not has_time_to_plan(at(tiny_bench, 20.0, 5.0))  # 7.25 s until 12.25 s, 10 s were wanted
+def test_students_are_planned_where_preparing_took_little_of_the_time(tiny_bench: Workbench) -> None:
+    assert not has_time_to_plan(at(tiny_bench, 60.0, 5.0))
 
 
 def test_whether_there_is_time_to_plan_is_decided_once(tiny_bench: Workbench) -> None:

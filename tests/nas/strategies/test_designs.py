@@ -1,15 +1,17 @@
 import numpy as np
 
 from nas.strategies.designs import EVEN, N_RANDOM, designs, nearest
-from search_spaces.recipe import Site
+from search_spaces.recipe import Recipe, Site
 from tests.nas.strategies.contract import check_strategy
 from tests.search_spaces.spaces import space_of
+
+BLOCK = "depth:block1"
 
 
 def test_designs_keep_to_the_contract() -> None:
     space = space_of("resnet")
     found = check_strategy(
-        lambda seed: designs(space, np.random.default_rng(seed)), list(space.sites.values()), len(EVEN) + 2
+        lambda seed: designs(space, np.random.default_rng(seed)), list(space.sites.values()), N_RANDOM + 5
     )
     assert len(found) <= len(EVEN) + N_RANDOM
     assert len(set(found)) == len(found)
@@ -19,11 +21,18 @@ def test_designs_keep_to_the_contract() -> None:
 def test_even_designs_come_first_and_cut_what_one_layer_reads_to_the_same_share() -> None:
     space = space_of("resnet")
     channels = [site for site in space.sites.values() if site.kind == "channels"]
-    halves, _, inner, _ = designs(space, np.random.default_rng(0))[:4]
+    halves, inner, *_ = designs(space, np.random.default_rng(0))
     assert set(halves) == {site.name for site in channels}
     assert all(0.3 <= int(halves[site.name]) / int(site.unchanged) <= 0.7 for site in channels)
     assert dict(inner) == {"channels:block1.conv1": 16, "channels:stage.0.conv1": 8}
     assert all(inner[name] == halves[name] for name in inner)
+
+
+def test_with_fewer_blocks_the_same_widths() -> None:
+    space = space_of("resnet")
+    halves, without, *_ = designs(space, np.random.default_rng(0), (Recipe(), Recipe.of({BLOCK: "drop"})))
+    assert BLOCK in space.sites
+    assert dict(without) == {**halves, BLOCK: "drop"}
 
 
 def test_the_nearest_width() -> None:

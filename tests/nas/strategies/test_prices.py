@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latency_models.kernel import KernelTime
-from nas.strategies.prices import N_FEATURES, Priced, Prices, features, learn, parts_of
+from nas.strategies.prices import N_FEATURES, Priced, Prices, features, guess, learn, parts_of
 from search_spaces.cost import LayerCost
 
 Layers = tuple[LayerCost, ...]
@@ -105,3 +105,17 @@ def test_the_kernels_of_one_student_tell_which_layers_are_dear() -> None:
 
     ratio = float(features(seen) @ rates)
     assert error(Priced(seen, ratio, parts)) < 0.5 * error(Priced(seen, ratio))
+
+
+def test_a_guess_shares_the_time_out_by_image_size() -> None:
+    large, small = conv(16, 16, 256), conv(32, 32, 64)
+    student = Priced((large, small), 0.5, {256: 0.7, 64: 0.3})
+    latency = guess(student)
+    assert latency((large, small)) == pytest.approx(0.5)
+    assert latency((large,)) == pytest.approx(0.35)
+    assert latency((small, small)) == pytest.approx(0.3)
+
+
+def test_a_guess_without_kernel_times_is_that_of_usual_prices() -> None:
+    latency = guess(Priced((conv(16, 16, 256), conv(32, 32, 64)), 0.5))
+    assert 0 < latency((conv(16, 16, 256),)) < latency((conv(16, 16, 256), conv(32, 32, 64))) <= 0.5

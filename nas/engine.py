@@ -19,7 +19,7 @@ from nas.planning import planned
 from nas.record import Record
 from nas.rungs import candidates_of, train, weights_path
 from nas.settle import recall, redo_drifted, settle
-from nas.shares import N_CONFIRMED, N_TEST_LEAST, REPORT_S, training_end_s, visit_s
+from nas.shares import N_CONFIRMED, N_TEST_LEAST, REPORT_S, has_time_to_plan, training_end_s, visit_s
 from nas.strategies.training import worth_training
 from nas.workbench import Workbench, budget_ratio, teacher_of, time_is_before
 from search_spaces.recipe import Recipe
@@ -56,13 +56,20 @@ def search(bench: Workbench) -> None:
 
 
 def _explore(bench: Workbench, plan: list[Recipe]) -> None:
-    """Scores the planned recipes, then what Optuna proposes around them."""
+    """Scores the planned recipes, then what Optuna proposes around them; where nothing is planned it would guess."""
     if bench.ledger.get_fact("explored"):
         return
+    bench.progress.phase("scoring repaired students")
+    if has_time_to_plan(bench):
+        _explore_around(bench, plan)
+    redo_drifted(bench)
+    bench.ledger.set_fact("explored", True)
+
+
+def _explore_around(bench: Workbench, plan: list[Recipe]) -> None:
     # Here, as importing Optuna takes as long as a candidate.
     from nas.strategies.explore import enqueue, explore, n_told, open_study
 
-    bench.progress.phase("scoring repaired students")
     sites = list(bench.space.sites.values())
     study = open_study(len(plan), bench.settings.seed, len(bench.models))
     enqueue(study, plan, sites)
@@ -78,8 +85,6 @@ def _explore(bench: Workbench, plan: list[Recipe]) -> None:
     planned_set = set(plan)
     for _ in explore(study, sites, score, go_on, tuple(bench.models)):
         pass
-    redo_drifted(bench)
-    bench.ledger.set_fact("explored", True)
 
 
 def _train(bench: Workbench) -> None:

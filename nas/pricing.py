@@ -118,7 +118,8 @@ def _is_timed(bench: Workbench, index: int, precision: str, likely_s: float) -> 
     if has_time_to_plan(bench):
         return time_is_before(bench, PROFILE_UNTIL) or index < _n_priced(bench, precision)
     is_early = bench.deadline.elapsed_s() + likely_s < training_end_s(bench)
-    return precision == precisions(bench)[-1] and (index == 0 or (is_early and index < N_PRICED[0]))
+    is_wanted = index < N_PRICED[0] or time_is_before(bench, PROFILE_UNTIL)
+    return precision == precisions(bench)[-1] and (index == 0 or (is_early and is_wanted))
 
 
 def _n_priced(bench: Workbench, precision: str) -> int:

@@ -11,7 +11,7 @@ REPORT_S = 1.5
 """Seconds that tables, plots and page take."""
 TOGETHER = 0.5
 """What a visit beside others takes of one of the teacher alone, most of which is the anchor's."""
-PREPARED = 0.05
+PREPARED = 0.07
 """Of the time budget that preparing may have taken where students are planned. Else the teacher is so slow, or the time
 so short, that losses, prices and planned students would leave too little for training."""
 

@@ -1,5 +1,6 @@
 """Which blocks are dropped first: those that lose least for the time they take."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from search_spaces.depth import DROP
@@ -37,5 +38,6 @@ def depths(
 
 
 def _rate(loss: float, latency: Callable[[Recipe], float], here: Recipe, site: Site) -> float:
-    """What is lost for each share of the latency that is saved."""
-    return loss / max(latency(here) - latency(here.replace(site, DROP)), 1e-9)
+    """What is lost for each share of the latency that is saved. A divergence grows as the square of a distance, and
+    scores fall as the distance does."""
+    return math.sqrt(loss) / max(latency(here) - latency(here.replace(site, DROP)), 1e-9)

@@ -44,6 +44,7 @@ def prices_of(bench: Workbench, losses: Losses) -> PriceTables:
         bench: of the run.
         losses: site to choice to loss; of blocks at least, as some students have fewer of them.
     """
+    costs = CostIndex.of(bench.space, bench.teacher_cost)
     todo = designs(bench.space, bench.seeded("designs"))
     first = todo[0]
     bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
@@ -51,7 +52,7 @@ def prices_of(bench: Workbench, losses: Losses) -> PriceTables:
     for precision in precisions(bench)[1:]:
         evaluate_and_report(bench, in_precision(bench, Recipe(), precision), "the teacher's architecture")
     took_s = _time_design(bench, 0, first, 0.0)
-    todo = designs(bench.space, bench.seeded("designs"), _depths(bench, losses, first))
+    todo = designs(bench.space, bench.seeded("designs"), _depths(bench, costs, losses, first))
     for index, architecture in enumerate((one for one in todo if one != first), 1):
         took_s = max(took_s, _time_design(bench, index, architecture, took_s))
     if not has_time_to_plan(bench):
@@ -59,7 +60,7 @@ def prices_of(bench: Workbench, losses: Losses) -> PriceTables:
     prices: PriceTables = {}
     for label in bench.models:
         for precision in precisions(bench):
-            known = _priced(bench, label, precision)
+            known = _priced(bench, costs, label, precision)
             if len(known) > 1:  # one is the teacher's architecture
                 prices[label, precision] = learn(known)
                 error = 100 * prices[label, precision].error
@@ -68,32 +69,30 @@ def prices_of(bench: Workbench, losses: Losses) -> PriceTables:
     return prices
 
 
-def _priced(bench: Workbench, label: str, precision: str) -> list[Priced]:
+def _priced(bench: Workbench, costs: CostIndex, label: str, precision: str) -> list[Priced]:
     """The students in a precision that have been timed on a target."""
-    index = CostIndex.of(bench.space, bench.teacher_cost)
     return [
-        Priced(index.layers(r.recipe), everywhere(r)[label].ratio, _parts(bench, r, label, index))
+        Priced(costs.layers(r.recipe), everywhere(r)[label].ratio, _parts(bench, r, label, costs))
         for r in bench.ledger.records()
         if r.failure is None and label in everywhere(r) and r.recipe.get(PRECISION, "float32") == precision
     ]
 
 
-def _depths(bench: Workbench, losses: Losses, first: Recipe) -> list[Recipe]:
+def _depths(bench: Workbench, costs: CostIndex, losses: Losses, first: Recipe) -> list[Recipe]:
     """Recipes of dropped blocks, as guessed from the first design; worked out once a run."""
     known = bench.ledger.get_fact("depths")
     if known is None:
         record = bench.ledger.get(in_precision(bench, first, precisions(bench)[-1]), 0)
         if record is None or not everywhere(record):
             return [Recipe()]
-        index = CostIndex.of(bench.space, bench.teacher_cost)
         guesses = [
-            guess(Priced(index.layers(first), latency.ratio, _parts(bench, record, label, index)))
+            guess(Priced(costs.layers(first), latency.ratio, _parts(bench, record, label, costs)))
             for label, latency in everywhere(record).items()
         ]
         found = depths(
             list(bench.space.sites.values()),
             losses,
-            lambda recipe: sum(one(index.layers(recipe)) for one in guesses),
+            lambda recipe: sum(one(costs.layers(recipe)) for one in guesses),
             first,
         )
         known = [recipe.to_json() for recipe in found]
@@ -176,9 +175,9 @@ def _time_kernels(bench: Workbench, record: Record) -> None:
         bench.ledger.set_fact(key, [[list(kernel.shape), kernel.seconds] for kernel in kernels])
 
 
-def _parts(bench: Workbench, record: Record, label: str, index: CostIndex) -> dict[int, float]:
+def _parts(bench: Workbench, record: Record, label: str, costs: CostIndex) -> dict[int, float]:
     known = bench.ledger.get_fact(f"kernels:{record.id}:{label}")
     if known is None:
         return {}
     kernels = [KernelTime("", "", float(seconds), shape=tuple(shape)) for shape, seconds in known]
-    return parts_of(kernels, index.layers(record.recipe))
+    return parts_of(kernels, costs.layers(record.recipe))

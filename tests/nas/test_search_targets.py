@@ -173,7 +173,7 @@ def test_one_board_is_lost_for_good_and_one_comes_back(
     servers += [serve(tmp_path), serve(tmp_path)]
     ports = [server.port for server in servers]
     specs = [board(tmp_path / f"{name}.yaml", port) for name, port in zip(("gone", "back"), ports, strict=True)]
-    folder, budget_s = tmp_path / "run", 40
+    folder, budget_s = tmp_path / "run", 80
     with started(arguments(folder, tiny_weights, ["cpu", *specs], f"{budget_s}s"), tmp_path) as search:
         started_s = time.monotonic()
         until(search, folder, "timed", "back-1t", 3)

@@ -118,8 +118,8 @@ def distill(
     report: Callable[[], None] = lambda: None,
     checkpoint: Path | None = None,
 ) -> Training:
-    """Trains in place with SGD on a cosine schedule driven by time, and keeps the best weights seen on the check set:
-    those nearest to the teacher, unless the metric says that they are worse than before.
+    """Trains in place with `Descent` on a cosine schedule driven by time, and keeps the best weights seen on the check
+    set: those nearest to the teacher, unless the metric says that they are worse than before.
 
     A rate that makes the loss explode is divided by four and the weights start again from the best seen.
 

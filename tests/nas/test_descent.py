@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
-from nas.descent import MOMENTUM, WEIGHT_DECAY, Descent
+from nas.descent import MOMENTUM, WEIGHT_DECAY, Descent, orthogonalised
 
 
 def trained(module: nn.Module, step: "object", n_steps: int) -> list[torch.Tensor]:
@@ -54,3 +55,61 @@ def test_momenta_are_saved_and_taken_over() -> None:
         trained(first, lambda: descent.step(0.1), 2), trained(second, lambda: other.step(0.1), 2), strict=True
     ):
         torch.testing.assert_close(a, b)
+
+
+def convolution(groups: int = 1) -> nn.Conv2d:
+    torch.manual_seed(2)
+    return nn.Conv2d(4, 6, 3, groups=groups, bias=False)
+
+
+def stepped(layer: nn.Conv2d, gradient: torch.Tensor, rate: float) -> torch.Tensor:
+    """How the kernel moved in one step."""
+    before = layer.weight.detach().clone()
+    descent = Descent(layer)
+    layer.weight.grad = gradient.clone()
+    descent.step(rate)
+    assert layer.weight.grad is None
+    return layer.weight.detach() - before
+
+
+def test_kernels_turn_as_with_torchs_muon() -> None:
+    layer, gradient = convolution(), torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(3))
+    matrix = nn.Parameter(layer.weight.detach().flatten(1).clone())
+    matrix.grad = gradient.flatten(1).clone()
+    before = matrix.detach().clone()
+    torch.optim.Muon([matrix], lr=0.1, momentum=MOMENTUM, weight_decay=0.0).step()  # type: ignore[no-untyped-call]
+    moved, wanted = stepped(layer, gradient, 0.1).flatten(1), matrix.detach() - before
+    assert torch.cosine_similarity(moved.flatten(), wanted.flatten(), dim=0) > 0.999
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_kernels_move_by_a_share_of_their_length_whatever_the_gradient(scale: float) -> None:
+    layer = convolution()
+    length = layer.weight.detach().norm()
+    moved = stepped(layer, scale * torch.randn(6, 4, 3, 3, generator=torch.Generator().manual_seed(3)), 0.3)
+    assert float(moved.norm() / length) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_a_kernel_of_zeros_moves() -> None:
+    layer = convolution()
+    nn.init.zeros_(layer.weight)
+    assert float(stepped(layer, torch.ones(6, 4, 3, 3), 0.3).norm()) == pytest.approx(0.1 * 0.01 * 6**0.5, rel=1e-4)
+
+
+def test_grouped_convolutions_descend() -> None:
+    moved = stepped(convolution(groups=2), torch.zeros(6, 2, 3, 3), 0.1)
+    before = convolution(groups=2).weight.detach()
+    torch.testing.assert_close(moved, -0.1 * 1.9 * WEIGHT_DECAY * before, rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (2, 9, 4), (1, 64, 80)])
+def test_singular_values_become_one_and_their_vectors_stay(shape: tuple[int, int, int]) -> None:
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(4))
+    found = orthogonalised(matrices)
+    assert found.dtype == torch.float32
+    left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+    values = left.mT @ found @ right.mT
+    diagonal = values.diagonal(dim1=1, dim2=2)
+    assert diagonal.min() > 0.6
+    assert diagonal.max() < 1.3
+    torch.testing.assert_close(values, torch.diag_embed(diagonal), rtol=0, atol=0.03)

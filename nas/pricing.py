@@ -1,19 +1,9 @@
 """What layers cost on each target: the students that are timed to learn it, and the prices."""
 
-import numpy as np
-
 from latency_models.errors import LatencyError
 from latency_models.kernel import KernelTime
-from nas.evaluate import (
-    FAILURES,
-    FLOAT32_FIRST,
-    artifact_of,
-    evaluate_and_report,
-    in_precision,
-    precisions,
-    repaired,
-)
-from nas.export import export_artifact
+from nas.evaluate import artifact_of, evaluate_and_report, in_precision, precisions
+from nas.first_precision import decide_first_layers
 from nas.latencies import everywhere
 from nas.record import Record
 from nas.shares import has_time_to_plan, training_end_s
@@ -32,7 +22,6 @@ N_PRICED = (7, 1)
 """Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
 FAR_FASTER = 0.5
 """Where another precision takes so little of the teacher's latency, float32 is priced only if there is time."""
-
 PriceTables = dict[tuple[str, str], Prices]
 """By target (label) and precision."""
 
@@ -48,7 +37,7 @@ def prices_of(bench: Workbench, losses: Losses) -> PriceTables:
     todo = designs(bench.space, bench.seeded("designs"))
     first = todo[0]
     bench.progress.phase("pricing layers on the target", len(todo) * len(precisions(bench)))
-    _decide_first_layers(bench, first)
+    decide_first_layers(bench, first)
     for precision in precisions(bench)[1:]:
         evaluate_and_report(bench, in_precision(bench, Recipe(), precision), "the teacher's architecture")
     took_s = _time_design(bench, 0, first, 0.0)
@@ -135,29 +124,6 @@ def _is_far_faster(bench: Workbench) -> bool:
     return all(
         any(label in found and found[label].ratio <= FAR_FASTER for found in latencies) for label in bench.models
     )
-
-
-def _decide_first_layers(bench: Workbench, architecture: Recipe) -> None:
-    """Whether int8 files keep the layers that read the inputs in float32: unless that is slower, as it loses less.
-
-    Where an input has few channels, ONNX Runtime's int8 convolution takes longer on it than float32 does.
-    """
-    if "int8" not in precisions(bench) or bench.ledger.get_fact(FLOAT32_FIRST) is not None:
-        return
-    student = repaired(bench, in_precision(bench, architecture, "int8"))
-    template = bench.kept.template_of(bench.task.teacher, bench.example)
-    path = bench.artifact_path(architecture, 0).with_suffix(".first.onnx")
-    logs: list[float] = []
-    try:
-        for float32_first in (False, True):
-            artifact = export_artifact(student, bench.example, bench.calibration, path, template, float32_first)
-            ratios = [model.latency(artifact).ratio for model in bench.models.values() if not model.refusal("int8")]
-            logs.append(float(np.mean(np.log(ratios))))
-    except FAILURES:
-        return  # the candidates themselves will say what is wrong
-    finally:
-        path.unlink(missing_ok=True)
-    bench.ledger.set_fact(FLOAT32_FIRST, logs[1] <= logs[0])
 
 
 def _time_kernels(bench: Workbench, record: Record) -> None:

@@ -2,7 +2,7 @@
 test set, all through the very file that is shipped."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -111,7 +111,7 @@ def _score(record: Record) -> float:
     return record.accuracy
 
 
-def confirm(bench: Workbench, members: Sequence[Record], teacher: Record, n_test: int) -> None:
+def confirm(bench: Workbench, members: Sequence[Record], teacher: Record, n_test: Callable[[], int]) -> None:
     """Times all members in rounds on every target, checks the files, scores them on the test set, writes the records.
 
     Members that have a test score already were confirmed before an interruption and are left as they are.
@@ -119,7 +119,7 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record, n_test
     Args:
         bench: of the run.
         members, teacher: records.
-        n_test: samples of the test set, drawn once a run, where there is no time for all of them.
+        n_test: asked once all are timed, how many samples of the test set there is time for; they are drawn once a run.
     """
     waiting = [record for record in (teacher, *members) if record.test_accuracy is None]
     if not waiting:
@@ -132,7 +132,7 @@ def confirm(bench: Workbench, members: Sequence[Record], teacher: Record, n_test
             anchors_s = _anchors_s(bench.models, visited.values())
             bench.ledger.set_fact("anchors_s", anchors_s)
         visited = timed_together(bench.models, artifacts, visited, anchors_s, lambda: beat(bench))
-    test = ScoredSet.of(bench.task, _drawn(bench, n_test))
+    test = ScoredSet.of(bench.task, _drawn(bench, n_test()))
     (bench.run / STUDENTS).mkdir(exist_ok=True)
     for record in visited.values():
         student = student_of(bench, record)

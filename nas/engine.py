@@ -30,12 +30,12 @@ N_CHECK = 512
 MIN_PLANNED = 6
 """Planned recipes that are scored however little time there is."""
 N_FINALISTS = 14
-FLOOR_DROPS = 5.0
+FLOOR_DROPS = 8.0
 """Accuracy drops of the student of choice below which others hardly count: they are trained and confirmed last."""
 SHORT_SHARE = 0.35
 """Of the training time for the short distillations; the rest is for the long ones."""
 N_SHORT, N_LONG = 16, 8
-SHORT_STEPS, LONG_STEPS = 50, 100
+SHORT_STEPS, LONG_STEPS = 30, 60
 """Fewer students are trained where there is no time for so many steps each: less moves nothing."""
 N_LEAST = 2048
 """Samples that students learn from however slow the teacher is."""
@@ -202,12 +202,13 @@ def _confirm(bench: Workbench) -> None:
     n_members = max(N_CONFIRMED, min(N_FINALISTS, int(0.5 * left_s / (N_VISITS * visit_s(bench)))))
     members = finalists(records, teacher, n_members, tuple(bench.models), _floor(bench))
     bench.progress.phase("confirming the front", len(members))
-    confirm(bench, members, teacher, _n_test(bench, members, 0.5 * left_s))
+    confirm(bench, members, teacher, lambda: _n_test(bench, members))
     bench.ledger.set_fact("confirmed", True)
 
 
-def _n_test(bench: Workbench, members: list[Record], time_s: float) -> int:
-    """Test samples that the teacher and all members can be scored on in so many seconds."""
+def _n_test(bench: Workbench, members: list[Record]) -> int:
+    """Test samples that the teacher and all members can be scored on in the time that is left."""
+    time_s = bench.deadline.left_s() - REPORT_S
     teacher_s = bench.teacher_score_s / len(bench.validation.split)
     work = 1 + sum(record.latency.ratio for record in members if record.latency)
     return max(N_TEST_LEAST, int(time_s / (work * teacher_s)))

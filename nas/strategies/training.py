@@ -10,7 +10,7 @@ from nas.pareto import hypervolume
 GAP_LEFT = (0.3, 0.7)
 """Share of the distance to the teacher's score that is left after a distillation of a repaired student, and after the
 next of one that had one."""
-STAYS, STAYS_STEPS = 0.3, 125
+STAYS, STAYS_STEPS = 0.2, 125
 """Of the distance between teacher and floor: what a repaired student keeps besides, and steps that halve it."""
 
 

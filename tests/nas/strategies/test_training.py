@@ -11,11 +11,11 @@ ANYWHERE = {"cpu": 1.0}
 
 
 def test_the_one_comes_first_whose_training_covers_most() -> None:
-    # Of 0.98, 0.95 is expected to become 0.98 - 0.3 * 0.03 - 0.3 / 2.5 * 0.05 = 0.965 and to add 0.8 * 0.015.
+    # Of 0.98, 0.95 is expected to become 0.98 - 0.3 * 0.03 - 0.2 * 0.6 * 0.05 = 0.965 and to add 0.8 * 0.015.
     candidates = [at("near", 0.4, 0.97), at("far", 0.2, 0.95), at("hopeless", 0.1, 0.5)]
-    assert worth_training(candidates, 0.98, 0.93, ANYWHERE, 1, n_steps=187.5) == ["far"]
+    assert worth_training(candidates, 0.98, 0.93, ANYWHERE, 1, n_steps=83.3) == ["far"]
     # Then `near` adds 0.6 * 0.001; `hopeless` becomes 0.83, which is below the floor, and adds nothing.
-    assert worth_training(candidates, 0.98, 0.93, ANYWHERE, 3, n_steps=187.5) == ["far", "near"]
+    assert worth_training(candidates, 0.98, 0.93, ANYWHERE, 3, n_steps=83.3) == ["far", "near"]
 
 
 def test_what_is_as_near_as_training_brings_is_left_alone() -> None:

@@ -4,8 +4,6 @@ Every step asks the ledger first, so a run that was killed goes on where it stop
 twice. Time is divided by shares of the budget; what a phase leaves over goes to the ones after it.
 """
 
-from collections.abc import Callable
-
 import torch
 
 from nas.answers import Answers
@@ -32,11 +30,8 @@ MIN_PLANNED = 6
 N_FINALISTS = 14
 FLOOR_DROPS = 8.0
 """Accuracy drops of the student of choice below which others hardly count: they are trained and confirmed last."""
-SHORT_SHARE = 0.35
-"""Of the training time for the short distillations; the rest is for the long ones."""
-N_SHORT, N_LONG = 16, 8
-SHORT_STEPS, LONG_STEPS = 30, 60
-"""Fewer students are trained where there is no time for so many steps each: less moves nothing."""
+N_TRAINED = 8
+"""Students that are distilled, at most."""
 N_LEAST = 2048
 """Samples that students learn from however slow the teacher is."""
 ANSWERS_SHARE = 0.12
@@ -88,50 +83,34 @@ def _explore_around(bench: Workbench, plan: list[Recipe]) -> None:
 
 
 def _train(bench: Workbench) -> None:
-    """A short distillation for those whose training is expected to bring most, a long one for the best of them."""
+    """Distils those whose training is expected to bring most together."""
     end_s = training_end_s(bench)
     if bench.ledger.get_fact("trained") or bench.deadline.elapsed_s() >= end_s:
         return
     time_s = float(bench.ledger.get_fact("training_s") or end_s - bench.deadline.elapsed_s())
     lesson = _lesson(bench, time_s)
-    # A step of a student, back and forth, takes about as long as the teacher forth.
-    step_s = N_BATCH * float(bench.ledger.get_fact("answer_s"))
-    n_long = max(1, min(N_LONG, int((1 - SHORT_SHARE) * time_s / (LONG_STEPS * step_s))))
-    n_short = min(N_SHORT, int(SHORT_SHARE * time_s / (SHORT_STEPS * step_s)))
-    n_once = max(1, min(N_LONG, int(time_s / (LONG_STEPS * step_s))))
-    n_steps = time_s / step_s / N_LONG
-    first = _remembered(bench, "short", lambda: _chosen(bench, 0, max(n_short, n_once), n_steps))
-    # Else one distillation for each student: one that only finds out is worth its time where it rules out half.
-    has_two_rungs = min(n_short, len(first)) >= 2 * n_long
-    first = first[: n_short if has_two_rungs else n_once]
-    if not first:
+    known = bench.ledger.get_fact("worth_training")
+    if not known:
+        known = [architecture.to_json() for architecture in _worth_training(bench, time_s)]
+        bench.ledger.set_fact("worth_training", known)
+    if not known:
         return  # not "trained": a resumed search may have latencies to choose by
     bench.ledger.set_fact("training_s", time_s)
-    if not has_two_rungs:
-        _distil_each(bench, lesson, first, 1, end_s, "distillation")
-    else:
-        _distil_each(bench, lesson, first, 1, end_s - (1 - SHORT_SHARE) * time_s, "short distillation")
-        ask_again(bench)
-        chosen = _remembered(bench, "long", lambda: _chosen(bench, 1, n_long, n_steps))
-        if not chosen:
-            return
-        _distil_each(bench, lesson, chosen, 2, end_s, "long distillation")
+    _distil_each(bench, lesson, [Recipe.from_json(text) for text in known], end_s)
     bench.ledger.set_fact("trained", True)
 
 
-def _distil_each(
-    bench: Workbench, lesson: Lesson, architectures: list[Recipe], rung: int, end_s: float, note: str
-) -> None:
+def _distil_each(bench: Workbench, lesson: Lesson, architectures: list[Recipe], end_s: float) -> None:
     """Distils one after the other; each has an equal part of the time that is left until `end_s`, scoring included:
     small students, whose steps take less, gain from more of them."""
-    bench.progress.phase(note, len(architectures))
+    bench.progress.phase("distillation", len(architectures))
     scoring_s = min(1.0, bench.teacher_score_s)
     for position, architecture in enumerate(architectures):
         left_s = end_s - bench.deadline.elapsed_s()
-        if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, rung).exists():
+        if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, 1).exists():
             return
         part_s, started_s = left_s / (len(architectures) - position), bench.deadline.elapsed_s()
-        records = train(bench, lesson, architecture, rung, part_s - scoring_s, note)
+        records = train(bench, lesson, architecture, 1, part_s - scoring_s, "distillation")
         scoring_s = max(0.0, bench.deadline.elapsed_s() - started_s - max(0.0, part_s - scoring_s))
         report(bench, records)
 
@@ -142,16 +121,14 @@ def _level(bench: Workbench, label: str) -> float:
     return max(budget_ratio(bench, label), 1.5 * min(ratios, default=1.0))
 
 
-def _chosen(bench: Workbench, rung: int, n: int, n_steps: float) -> list[Recipe]:
-    """Architectures of a rung that are worth training further, for about so many steps each."""
+def _worth_training(bench: Workbench, time_s: float) -> list[Recipe]:
+    """Architectures that are worth training in so many seconds."""
     teacher_score = teacher_of(bench).accuracy
     assert teacher_score is not None
-    records = bench.ledger.records()
-    candidates = candidates_of([record for record in records if record.rung == rung], bench.models)
-    others = candidates_of([record for record in records if record.rung < rung], bench.models)
+    candidates = candidates_of(bench.ledger.records(), bench.models)
     limits = {label: _level(bench, label) for label in bench.models}
-    known = list(candidates.values()), list(others.values())
-    names = worth_training(known[0], teacher_score, _floor(bench), limits, n, rung, known[1], n_steps)
+    n_batches = time_s / (N_BATCH * float(bench.ledger.get_fact("answer_s")))
+    names = worth_training(list(candidates.values()), teacher_score, _floor(bench), limits, N_TRAINED, n_batches)
     by_name = {one.name: architecture for architecture, one in candidates.items()}
     return [by_name[name] for name in names]
 
@@ -161,15 +138,6 @@ def _floor(bench: Workbench) -> float:
     teacher_score = teacher_of(bench).accuracy
     assert teacher_score is not None
     return teacher_score - FLOOR_DROPS * bench.settings.max_accuracy_drop_share
-
-
-def _remembered(bench: Workbench, key: str, choose: Callable[[], list[Recipe]]) -> list[Recipe]:
-    """A choice of architectures that is made once a run, unless there was nothing to choose from."""
-    known = bench.ledger.get_fact(key)
-    if not known:
-        known = [recipe.to_json() for recipe in choose()]
-        bench.ledger.set_fact(key, known)
-    return [Recipe.from_json(text) for text in known]
 
 
 def _lesson(bench: Workbench, time_s: float) -> Lesson:

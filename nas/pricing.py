@@ -18,7 +18,7 @@ from search_spaces.recipe import Recipe
 
 PROFILE_UNTIL = 0.15
 """Share of the time budget at which no more students are timed for prices than they need."""
-N_PRICED = (7, 1)
+N_PRICED = (8, 1)
 """Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
 FAR_FASTER = 0.5
 """Where another precision takes so little of the teacher's latency, float32 is priced only if there is time."""

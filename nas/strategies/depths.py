@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from search_spaces.depth import DROP
 from search_spaces.recipe import Choice, Recipe, Site
 
-LEVELS = (0.15, 0.35)
+LEVELS = (0.15, 0.35, 0.55)
 """Shares of a student's latency that blocks are dropped for, one recipe for each."""
 
 

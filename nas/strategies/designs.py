@@ -16,11 +16,12 @@ from search_spaces.space import SearchSpace
 
 EVEN = (
     (0.5, 0.5, 0), (0.5, 0.5, 1), (1.0, 0.5, 0), (0.5, 0.5, 2), (0.75, 0.5, 1), (0.5, 0.25, 2), (0.75, 0.5, 0),
-    (0.5, 0.25, 1), (1.0, 0.5, 1), (0.75, 0.75, 0), (0.375, 0.375, 0), (0.25, 0.25, 0), (0.125, 0.125, 0),
+    (0.5, 0.25, 3), (0.5, 0.25, 1), (1.0, 0.5, 1), (0.75, 0.75, 0), (0.375, 0.375, 0), (0.25, 0.25, 0),
+    (0.125, 0.125, 0),
 )  # fmt: skip
 """Fractions of the channels that several layers read (a residual stream's) and of those that one layer reads, and how
 many of the depths are gone down. A channel that several layers read is missed more."""
-N_FIRST, N_RANDOM = 7, 7
+N_FIRST, N_RANDOM = 8, 7
 
 
 def designs(space: SearchSpace, generator: np.random.Generator, depths: Sequence[Recipe] = (Recipe(),)) -> list[Recipe]:

@@ -1,5 +1,6 @@
-"""Which students are worth training: those whose training is expected to push the fronts out furthest."""
+"""Which students are worth training, and how many: those that push the fronts out furthest in the time there is."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,11 +8,13 @@ import numpy as np
 
 from nas.pareto import hypervolume
 
-GAP_LEFT = (0.3, 0.7)
-"""Share of the distance to the teacher's score that is left after a distillation of a repaired student, and after the
-next of one that had one."""
-STAYS, STAYS_STEPS = 0.2, 125
-"""Of the distance between teacher and floor: what a repaired student keeps besides, and steps that halve it."""
+GAP_LEFT = 8.0
+"""Over the root of the batches of a training: the share of the distance to the teacher's score that it leaves."""
+STAYS, STAYS_SHORT, STAYS_MOST = 0.06, 20.0, 0.25
+"""What it leaves besides, as a share of the distance from teacher to floor: the first, and the second over the batches,
+together no more than the third."""
+LONG = 1000
+"""Batches of one training after which another student is worth more than what is expected, and may not come."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,18 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What a distillation is expected to leave of the distance to the teacher's score: a share of it and what stays."""
+class _Trained:
+    """What is expected of a student after so much training."""
 
     teacher_score: float
-    share: float
-    stays: float
+    floor: float
+    n_batches: float
 
-    def of(self, score: float) -> float:
-        """The score that is expected of a student with this one."""
-        return max(score, self.teacher_score - self.share * (self.teacher_score - score) - self.stays)
+    def score(self, before: float) -> float:
+        """The score of a student that had this one."""
+        gap = self.teacher_score - before
+        stays = min(STAYS_MOST, STAYS + STAYS_SHORT / self.n_batches) * (self.teacher_score - self.floor)
+        return max(before, self.teacher_score - min(1.0, GAP_LEFT / math.sqrt(self.n_batches)) * gap - stays)
 
 
 def worth_training(
@@ -45,39 +50,52 @@ def worth_training(
     teacher_score: float,
     floor: float,
     limits: Mapping[str, float],
-    n: int,
-    rung: int = 0,
-    others: Sequence[Candidate] = (),
-    n_steps: float = 0.0,
+    n_most: int,
+    n_batches: float,
 ) -> list[str]:
-    """Names of up to n architectures, one after the other the one that adds most to what the others will cover.
+    """Names of the architectures that together cover most if each is trained for an equal part of the time.
 
-    Greedy subset selection by hypervolume (Guerreiro et al. 2016) over the points that are there and those that are
-    expected: training takes a share of the gap to the teacher. Ends early where no other is expected to add anything.
+    For each number of them greedy subset selection by hypervolume (Guerreiro et al. 2016) over the points that are
+    there and those that are expected. Few small students that are trained for long cover more than many: each has all
+    that lies to the right of it.
 
     Args:
-        candidates: all of one rung; each is part of the front as it is, trained or not.
+        candidates: each is part of the front as it is, trained or not.
         teacher_score: the teacher's.
         floor: score below which nothing counts; where all stay below it, the most accurate are named.
         limits: by target, the latency that a student must keep to in a precision to be trained.
-        n: how many.
-        rung: 0 for repaired students, 1 for those that have been distilled.
-        others: part of the front as they are, and not to be trained.
-        n_steps: of training that each will have, about.
+        n_most: how many at the most; one at the least, where any keeps to a limit, and one more for every `LONG`.
+        n_batches: that the teacher answers in the time for all trainings.
     """
-    stays = STAYS / (1 + n_steps / STAYS_STEPS) * (teacher_score - floor) if rung == 0 else 0.0
-    left = _Left(teacher_score, GAP_LEFT[min(rung, 1)], stays)
-    everyone = (*candidates, *others)
-    chosen: list[Candidate] = []
     waiting = [one for one in candidates if _keeps(one, limits)]
-    while waiting and len(chosen) < n:
-        covered = _covered(everyone, chosen, floor, left)
-        gains = [_covered(everyone, [*chosen, one], floor, left) - covered for one in waiting]
-        best = max(range(len(waiting)), key=lambda i: (gains[i], _best_score(waiting[i])))
-        if chosen and gains[best] <= 0 and any(left.of(_best_score(one)) > floor for one in chosen):
+    best: tuple[float, list[Candidate]] = (-math.inf, [])
+    n_most = min(n_most, len(waiting))
+    n_least = max(1, min(n_most, 1 + int(n_batches / LONG)))
+    for n in range(n_least, n_most + 1):
+        trained = _Trained(teacher_score, floor, max(n_batches / n, 1e-6))
+        if all(trained.score(_best_score(one)) <= floor for one in waiting):
+            break  # and the more so with less time for each
+        chosen = _chosen(candidates, waiting, n, trained)
+        best = max(best, (_covered(candidates, chosen, trained), chosen), key=lambda found: found[0])
+    found = best[1] or sorted(waiting, key=_best_score, reverse=True)[:n_least]
+    return [one.name for one in found]
+
+
+def _chosen(
+    candidates: Sequence[Candidate], waiting: Sequence[Candidate], n: int, trained: _Trained
+) -> list[Candidate]:
+    """One after the other the one that adds most; fewer than n where no other adds anything."""
+    chosen: list[Candidate] = []
+    covered = _covered(candidates, chosen, trained)
+    while len(chosen) < n:
+        left = [one for one in waiting if one not in chosen]
+        gains = [_covered(candidates, [*chosen, one], trained) - covered for one in left]
+        best = max(range(len(left)), key=lambda i: (gains[i], _best_score(left[i])))
+        if chosen and gains[best] <= 0:
             break
-        chosen.append(waiting.pop(best))
-    return [one.name for one in chosen]
+        chosen.append(left[best])
+        covered += gains[best]
+    return chosen
 
 
 def _keeps(one: Candidate, limits: Mapping[str, float]) -> bool:
@@ -88,15 +106,15 @@ def _best_score(one: Candidate) -> float:
     return max(score for points in one.points.values() for _, score in points)
 
 
-def _covered(candidates: Sequence[Candidate], trained: Sequence[Candidate], floor: float, left: "_Left") -> float:
+def _covered(candidates: Sequence[Candidate], chosen: Sequence[Candidate], trained: _Trained) -> float:
     """Sum of the hypervolumes of all targets."""
-    names = {one.name for one in trained}
+    names = {one.name for one in chosen}
     total = 0.0
     for label in sorted({label for one in candidates for label in one.points}):
         points = [
-            (ratio, left.of(score) if one.name in names else score)
+            (ratio, trained.score(score) if one.name in names else score)
             for one in candidates
             for ratio, score in one.points.get(label, ())
         ]
-        total += hypervolume(np.array(points), 1.0, floor)
+        total += hypervolume(np.array(points), 1.0, trained.floor)
     return total

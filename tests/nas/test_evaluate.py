@@ -188,7 +188,7 @@ def test_confirming_adds_visits_and_test_scores_and_nothing_else(tiny_bench: Wor
     teacher, record = tiny_bench.ledger.get(Recipe(), 0), evaluate(tiny_bench, recipe)
     assert teacher is not None
     assert record.latency is not None
-    confirm(tiny_bench, [record], teacher, 100)
+    confirm(tiny_bench, [record], teacher, lambda: 100)
     confirmed = tiny_bench.ledger.get(recipe, 0)
     assert confirmed is not None
     assert confirmed.latency is not None

@@ -18,7 +18,6 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from nas import engine
 from nas.cli import main
 from nas.ledger import open_ledger
 from nas.record import Record
@@ -30,8 +29,7 @@ PHASES = (
     "measuring what each choice loses",
     "pricing layers on the target",
     "scoring repaired students",
-    "short distillation",
-    "long distillation",
+    "distillation",
     "confirming the front",
     "writing the report",
 )
@@ -89,8 +87,6 @@ def run_main(arguments: list[str], log: str) -> None:
     os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    # On a busy machine, too, there is then time for two rungs.
-    engine.SHORT_STEPS, engine.LONG_STEPS, engine.N_LONG = 10, 25, 1
     sys.exit(main(arguments))
 
 

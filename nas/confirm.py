@@ -171,5 +171,5 @@ def student_of(bench: Workbench, record: Record) -> Student:
     if record.rung == 0:
         return repaired(bench, record.recipe)
     student = bench.space.build(record.recipe, repair=False)
-    student.module.load_state_dict(load_file(weights_path(bench, architecture_of(record.recipe), record.rung)))
+    student.module.load_state_dict(load_file(weights_path(bench, architecture_of(record.recipe))))
     return student

@@ -107,10 +107,10 @@ def _distil_each(bench: Workbench, lesson: Lesson, architectures: list[Recipe], 
     scoring_s = min(1.0, bench.teacher_score_s)
     for position, architecture in enumerate(architectures):
         left_s = end_s - bench.deadline.elapsed_s()
-        if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture, 1).exists():
+        if left_s <= 0.02 * bench.deadline.budget_s and not weights_path(bench, architecture).exists():
             return
         part_s, started_s = left_s / (len(architectures) - position), bench.deadline.elapsed_s()
-        records = train(bench, lesson, architecture, 1, part_s - scoring_s, "distillation")
+        records = train(bench, lesson, architecture, part_s - scoring_s)
         scoring_s = max(0.0, bench.deadline.elapsed_s() - started_s - max(0.0, part_s - scoring_s))
         report(bench, records)
 

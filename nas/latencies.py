@@ -12,9 +12,6 @@ from nas.record import Record
 OUT_OF_REACH = "out of reach: "
 """How a refusal begins that says nothing of the student: the device was away, and is asked again later."""
 
-PREDICTED_UNTIL = 1
-"""The highest rung that a predicted latency will do for: who is trained at length is measured."""
-
 N_TOGETHER = 4
 """Artifacts that are visited at once: the anchor takes a quarter of the time then, and small devices hold them."""
 
@@ -55,7 +52,7 @@ def timed(
         anchors_s: the teacher's latency by target, where it is known better than from these visits.
         labels: of the targets to ask; by default all.
         spare: whether no clock is needed where the model of a target predicts: visits that it had before will do, and
-            up to `PREDICTED_UNTIL` a prediction.
+            a prediction where it is repaired only: who is trained is measured.
     """
     found, refusals = everywhere(record), dict(record.refusals)
     for label in models if labels is None else labels:
@@ -95,7 +92,7 @@ def _without_clock(model: LatencyModel, artifact: Artifact, earlier: tuple[Visit
         return None
     if earlier:
         return model.latency_from(earlier)
-    return model.predicted(artifact) if rung <= PREDICTED_UNTIL else None
+    return model.predicted(artifact) if rung == 0 else None
 
 
 def timed_together(

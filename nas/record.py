@@ -13,7 +13,7 @@ class Record:
 
     Attributes:
         recipe: empty for the teacher.
-        rung: 0 repaired only, 1 and up after that much distillation.
+        rung: 0 repaired only, 1 distilled.
         failure: why there are no scores, or None.
         accuracy: share on the validation set, through the artifact (a user's metric: its value).
         test_accuracy: the same on the test set; only for members of the final front.
@@ -24,7 +24,7 @@ class Record:
         size_bytes: of the artifact.
         artifact: path relative to the run's folder, and its SHA-256.
         seed: of the build and training.
-        train_s: seconds of distillation spent on these weights, all rungs together.
+        train_s: seconds of distillation spent on these weights.
         note: one line on how it came about (planned, sampled, mutated ...).
         environment: versions, processor.
     """

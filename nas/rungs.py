@@ -1,4 +1,4 @@
-"""One rung: distilling an architecture for some seconds, and scoring it in its precisions."""
+"""The rung of trained students: distilling an architecture for some seconds, and scoring it in its precisions."""
 
 import copy
 from collections.abc import Iterable
@@ -20,13 +20,15 @@ from nas.workbench import Workbench
 from search_spaces.recipe import Recipe
 from search_spaces.transform import Student
 
+DISTILLED = 1
+"""The rung of a student that was distilled."""
 FAR_SLOWER = 1.3
 """A precision so much slower than another of the same student gains too little accuracy to be on the front."""
 
 
-def weights_path(bench: Workbench, architecture: Recipe, rung: int) -> Path:
+def weights_path(bench: Workbench, architecture: Recipe) -> Path:
     """Where an architecture's trained weights lie."""
-    return bench.run / "weights" / f"{architecture.digest}-r{rung}.safetensors"
+    return bench.run / "weights" / f"{architecture.digest}-r{DISTILLED}.safetensors"
 
 
 def candidates_of(records: Iterable[Record], labels: Iterable[str]) -> dict[Recipe, Candidate]:
@@ -47,49 +49,39 @@ def candidates_of(records: Iterable[Record], labels: Iterable[str]) -> dict[Reci
     return {architecture: Candidate(architecture.digest, points) for architecture, points in found.items()}
 
 
-def train(bench: Workbench, lesson: Lesson, architecture: Recipe, rung: int, seconds: float, note: str) -> list[Record]:
-    """Distils an architecture for some seconds and scores it in every precision.
+def train(bench: Workbench, lesson: Lesson, architecture: Recipe, seconds: float) -> list[Record]:
+    """Distils a repaired architecture for some seconds and scores it in every precision.
 
-    Weights start from the rung below where they exist, otherwise from the repaired student. A training that was cut
-    off goes on where it last saved itself; one that is done is not done again.
+    A training that was cut off goes on where it last saved itself; one that is done is not done again.
 
     Args:
         bench, lesson: of the run.
         architecture: recipe without precision.
-        rung: 1 and up.
         seconds: to spend.
-        note: how it was chosen.
     """
-    path = weights_path(bench, architecture, rung)
+    path = weights_path(bench, architecture)
     path.parent.mkdir(exist_ok=True)
-    below = weights_path(bench, architecture, rung - 1)
-    if path.exists() or below.exists():
+    if path.exists():
         student = bench.space.build(architecture, repair=False)
+        student.module.load_state_dict(load_file(path))
     else:
-        student = _copied(repaired(bench, architecture))
-    if not path.exists():
-        if below.exists():
-            student.module.load_state_dict(load_file(below))
-        _distil(bench, lesson, student, architecture, rung, seconds)
+        known = repaired(bench, architecture)
+        student = replace(known, module=copy.deepcopy(known.module))
+        _distil(bench, lesson, student, architecture, seconds)
         write_atomic(path, save({k: v.contiguous() for k, v in student.module.state_dict().items()}))
         checkpoint_path(path).unlink(missing_ok=True)
-    student.module.load_state_dict(load_file(path))
-    spent_s = float(bench.ledger.get_fact(_spent_key(architecture, rung)) or 0.0)
+    spent_s = float(bench.ledger.get_fact(_spent_key(architecture)) or 0.0)
     return [
         evaluate(
             bench,
             in_precision(bench, architecture, precision),
-            rung,
+            DISTILLED,
             Student(student.module, cast(Precision, precision), student.keeps),
             spent_s,
-            note,
+            "distillation",
         )
         for precision in _competing(bench, architecture)
     ]
-
-
-def _copied(student: Student) -> Student:
-    return replace(student, module=copy.deepcopy(student.module))
 
 
 def _competing(bench: Workbench, architecture: Recipe) -> list[str]:
@@ -116,25 +108,22 @@ def checkpoint_path(path: Path) -> Path:
     return path.with_suffix(".checkpoint")
 
 
-def _distil(
-    bench: Workbench, lesson: Lesson, student: Student, architecture: Recipe, rung: int, seconds: float
-) -> None:
+def _distil(bench: Workbench, lesson: Lesson, student: Student, architecture: Recipe, seconds: float) -> None:
     share_left = sum(p.numel() for p in student.module.parameters()) / bench.teacher_cost.n_parameters
-    seed = int(bench.seeded("training", architecture.digest, rung).integers(2**31))
+    seed = int(bench.seeded("training", architecture.digest, DISTILLED).integers(2**31))
     torch.manual_seed(seed)  # dropout and the like draw from the global generator
     training = distill(
         student.module,
         lesson,
         seconds,
-        learning_rate(share_left) * (1.0 if rung == 1 else 0.8),
+        learning_rate(share_left),
         torch.Generator().manual_seed(seed),
         bench.deadline.elapsed_s,
         lambda: beat(bench),
-        checkpoint_path(weights_path(bench, architecture, rung)),
+        checkpoint_path(weights_path(bench, architecture)),
     )
-    before_s = float(bench.ledger.get_fact(_spent_key(architecture, rung - 1)) or 0.0)
-    bench.ledger.set_fact(_spent_key(architecture, rung), before_s + training.spent_s)
+    bench.ledger.set_fact(_spent_key(architecture), training.spent_s)
 
 
-def _spent_key(architecture: Recipe, rung: int) -> str:
-    return f"train_s:{architecture.digest}:{rung}"
+def _spent_key(architecture: Recipe) -> str:
+    return f"train_s:{architecture.digest}"

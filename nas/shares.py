@@ -7,7 +7,7 @@ TRAIN_UNTIL = 0.9
 """Share of the time budget at which training ends at the latest."""
 N_CONFIRMED, N_TEST_LEAST = 6, 500
 """Members that are confirmed, and test samples that they are scored on, however little time there is."""
-REPORT_S = 2.0
+REPORT_S = 1.5
 """Seconds that tables, plots, page and the members' files take."""
 TOGETHER = 0.5
 """What a visit beside others takes of one of the teacher alone, most of which is the anchor's."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import nas.rungs as module
 from nas.answers import Answers
@@ -62,45 +61,25 @@ def an_architecture(bench: Workbench) -> Recipe:
 
 def test_a_training_ends_in_weights_and_a_record_for_each_precision(tiny_bench: Workbench) -> None:
     architecture, lesson = an_architecture(tiny_bench), lesson_of(tiny_bench)
-    records = train(tiny_bench, lesson, architecture, 1, 0.5, "short")
+    records = train(tiny_bench, lesson, architecture, 0.5)
     assert [record.recipe.get("precision", "float32") for record in records] == ["float32", "int8"]
     assert all(record.ok and record.rung == 1 for record in records)
     assert {architecture_of(record.recipe) for record in records} == {architecture}
     assert all(0.2 < record.train_s < 2 for record in records)
-    path = weights_path(tiny_bench, architecture, 1)
+    path = weights_path(tiny_bench, architecture)
     assert path.is_file()
     assert not checkpoint_path(path).exists()
-    longer = train(tiny_bench, lesson, architecture, 2, 0.5, "long")
-    assert all(b.train_s > a.train_s for a, b in zip(records, longer, strict=True))
 
 
 def test_what_is_trained_is_not_trained_again(tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture, lesson = an_architecture(tiny_bench), lesson_of(tiny_bench)
-    first = train(tiny_bench, lesson, architecture, 1, 0.3, "short")
+    first = train(tiny_bench, lesson, architecture, 0.3)
 
     def never(*_: object) -> None:
         raise AssertionError("trained twice")
 
     monkeypatch.setattr(module, "distill", never)
-    assert train(tiny_bench, lesson, architecture, 1, 0.3, "short") == first
-
-
-def test_a_longer_training_starts_from_the_weights_of_the_shorter(
-    tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    architecture, lesson = an_architecture(tiny_bench), lesson_of(tiny_bench)
-    train(tiny_bench, lesson, architecture, 1, 0.3, "short")
-    began: dict[str, torch.Tensor] = {}
-    distill = module.distill
-
-    def spy(student: torch.nn.Module, *rest: object) -> object:
-        began.update({name: value.clone() for name, value in student.state_dict().items()})
-        return distill(student, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "distill", spy)
-    train(tiny_bench, lesson, architecture, 2, 0.3, "long")
-    short = load_file(weights_path(tiny_bench, architecture, 1))
-    assert all(torch.equal(began[name], value) for name, value in short.items())
+    assert train(tiny_bench, lesson, architecture, 0.3) == first
 
 
 def test_weights_without_records_are_only_scored(tiny_bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,10 +92,10 @@ def test_weights_without_records_are_only_scored(tiny_bench: Workbench, monkeypa
 
     monkeypatch.setattr(module, "evaluate", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_bench, lesson, architecture, 1, 0.3, "short")
-    path: Path = weights_path(tiny_bench, architecture, 1)
+        train(tiny_bench, lesson, architecture, 0.3)
+    path: Path = weights_path(tiny_bench, architecture)
     content = path.read_bytes()
     monkeypatch.setattr(module, "evaluate", evaluate)
-    records = train(tiny_bench, lesson, architecture, 1, 0.3, "short")
+    records = train(tiny_bench, lesson, architecture, 0.3)
     assert path.read_bytes() == content
     assert all(record.ok and record.train_s > 0.1 for record in records)

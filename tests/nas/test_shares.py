@@ -26,7 +26,7 @@ def test_confirming_has_its_time_before_training(tiny_bench: Workbench) -> None:
     assert training_end_s(at(tiny_bench, 1000.0)) == pytest.approx(TRAIN_UNTIL * 1000)
     n_records = len(tiny_bench.ledger.records())
     assert n_records < N_CONFIRMED
-    assert training_end_s(at(tiny_bench, 40.0)) == pytest.approx(40 - (1 + n_records) * 0.75 - 1.0 - 2.0)
+    assert training_end_s(at(tiny_bench, 40.0)) == pytest.approx(40 - (1 + n_records) * 0.75 - 1.0 - 1.5)
 
 
 def test_students_are_planned_where_preparing_took_little_of_the_time(tiny_bench: Workbench) -> None:

@@ -32,6 +32,9 @@ FLOOR_DROPS = 8.0
 """Accuracy drops of the student of choice below which others hardly count: they are trained and confirmed last."""
 N_TRAINED = 8
 """Students that are distilled, at most."""
+SCORING_SHARE = 0.7
+"""Of the time that is left, goes into test scores; members' files and what each sample costs beside the network take
+the rest."""
 N_LEAST = 2048
 """Samples that students learn from however slow the teacher is."""
 ANSWERS_SHARE = 0.12
@@ -176,7 +179,7 @@ def _confirm(bench: Workbench) -> None:
 
 def _n_test(bench: Workbench, members: list[Record]) -> int:
     """Test samples that the teacher and all members can be scored on in the time that is left."""
-    time_s = bench.deadline.left_s() - REPORT_S
+    time_s = SCORING_SHARE * (bench.deadline.left_s() - REPORT_S)
     teacher_s = bench.teacher_score_s / len(bench.validation.split)
     work = 1 + sum(record.latency.ratio for record in members if record.latency)
     return max(N_TEST_LEAST, int(time_s / (work * teacher_s)))

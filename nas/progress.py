@@ -61,7 +61,7 @@ class Snapshot:
         return f"{self.n_done}{total}{failed}" if self.n_done or total else ""
 
     def best_in_words(self, is_share: bool) -> str:
-        """E.g. "best 3f9a1c02b7de-r2 93.05 % at 19.0 % of the latency"."""
+        """E.g. "best 3f9a1c02b7de-r1 93.05 % at 19.0 % of the latency"."""
         if self.best is None:
             return ""
         ratio = about(percent(self.best.ratio, 1), self.best.source)

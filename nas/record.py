@@ -49,7 +49,7 @@ class Record:
 
     @property
     def id(self) -> str:
-        """How users name it: `teacher`, or the recipe's digest with the rung, e.g. `3f9a1c02b7de-r2`."""
+        """How users name it: `teacher`, or the recipe's digest with the rung, e.g. `3f9a1c02b7de-r1`."""
         return "teacher" if not self.recipe else f"{self.recipe.digest}-r{self.rung}"
 
     @property

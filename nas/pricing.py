@@ -22,6 +22,7 @@ N_PRICED = (8, 1)
 """Designs that prices are learned from at the least: in other precisions, and in float32, as the teacher is too."""
 FAR_FASTER = 0.5
 """Where another precision takes so little of the teacher's latency, float32 is priced only if there is time."""
+
 PriceTables = dict[tuple[str, str], Prices]
 """By target (label) and precision."""
 

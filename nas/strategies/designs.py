@@ -49,11 +49,6 @@ def designs(space: SearchSpace, generator: np.random.Generator, depths: Sequence
     return list(dict.fromkeys(recipe for recipe in mixed if recipe))
 
 
-def first_design(space: SearchSpace) -> Recipe:
-    """The first of the designs, whatever the depths: half of all channels, or a random one where nothing is even."""
-    return next(iter(_even_designs(space, (Recipe(),))), Recipe())
-
-
 def _even_designs(space: SearchSpace, depths: Sequence[Recipe]) -> list[Recipe]:
     """The groups that several layers read at one fraction, all others at another, and fewer blocks.
 

@@ -19,7 +19,7 @@ LARGEST_NORM = 5.0
 KERNEL_RATE = 1 / 3
 """Share of its own length that a kernel moves by, for each unit of the learning rate."""
 SHORTEST = 0.01
-"""Of a kernel for each output channel, squared and summed: what a shorter one counts as, so that zeros can move."""
+"""Length of a kernel over the root of its output channels: shorter ones count as this long, so that zeros can move."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 N_ITERATIONS = 5
 """Of Newton and Schulz: singular values end between 0.7 and 1.2 (Jordan et al. 2024)."""

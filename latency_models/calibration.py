@@ -22,7 +22,7 @@ from latency_models.cache import WAIT_S, user_folder
 from latency_models.errors import LatencyError
 from latency_models.latency import Visit
 from latency_models.predict.graph import graph_of
-from latency_models.predict.kernels import Kernel, Network
+from latency_models.predict.kernels import Kernel, Network, kernel_from_json
 from latency_models.predict.predictor import Sample
 from latency_models.serialize import visit_from_json, visit_to_json
 from latency_models.timing import log_ratios, median_anchor_s
@@ -160,7 +160,7 @@ def _measurement(name: str, precision: str, network: str, visits: str, kernels: 
         precision,
         _network_from_json(json.loads(network)),
         tuple(visit_from_json(one) for one in json.loads(visits)),
-        tuple((_kernel(values), float(share)) for values, share in json.loads(kernels)),
+        tuple((kernel_from_json(values), float(share)) for values, share in json.loads(kernels)),
     )
 
 
@@ -174,14 +174,9 @@ def _network_to_json(network: Network) -> dict[str, Any]:
 
 
 def _network_from_json(values: Mapping[str, Any]) -> Network:
-    kernels, removed = (tuple(map(_kernel, values[name])) for name in ("kernels", "removed"))
+    kernels, removed = (tuple(map(kernel_from_json, values[name])) for name in ("kernels", "removed"))
     calls, windows, macs = map(int, values["longest"])
     return Network(kernels, removed, (calls, windows, macs), int(values["n_operators"]))
-
-
-def _kernel(values: Sequence[Any]) -> Kernel:
-    """Fields that are tuples come from JSON as lists."""
-    return Kernel._make(tuple(value) if isinstance(value, list) else value for value in values)
 
 
 @contextmanager

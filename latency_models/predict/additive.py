@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from latency_models.predict.features import GROUPS, MEASURES, Table, joined, totals
+from latency_models.predict.features import GROUPS, MEASURES, Table, alone, joined, totals
+from latency_models.predict.kernels import Kernel
 
 Array = NDArray[np.float64]
 
@@ -61,6 +62,10 @@ class Rates:
         sums = _with_constant(totals(table)) @ self.total + table.columns @ self.single
         floor = float(self.total[0]) + 1e-12
         return np.asarray(np.maximum(sums, floor), dtype=np.float64)
+
+    def kernel_seconds(self, kernels: Sequence[Kernel]) -> Array:
+        """(n,) what each kernel adds to a network; above zero."""
+        return self.seconds(alone(kernels)) - float(self.total[0])
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values."""

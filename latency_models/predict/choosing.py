@@ -50,16 +50,20 @@ def choose(
     pool = np.sort(generator.permutation(len(candidates))[: max(n, N_POOL)])
     reference = np.sort(generator.permutation(len(candidates))[:N_REFERENCE])
     if learned is None:
-        scalings = scalings_of(candidates, sources)
+        scalings = scalings_of(blocks_of(candidates, sources))
         settings = usual(len(scalings))
     else:
-        scalings, settings, sources = learned.scalings, learned.rest.settings, learned.sources
-    blocks = scaled(scalings, blocks_of(candidates, sources))
+        settings = learned.rest.settings
+
+    def blocks_for(table: Table) -> tuple[Array, ...]:
+        return scaled(scalings, blocks_of(table, sources)) if learned is None else learned.blocks(table)
+
+    blocks = blocks_for(candidates)
     own, others = [one[pool] for one in blocks], [one[reference] for one in blocks]
     among, towards = Gram.of(own, own).covariance(settings), Gram.of(others, own).covariance(settings)
     noise = math.exp(settings.noise)
     if measured is not None and len(measured):
-        before = scaled(scalings, blocks_of(measured, sources))
+        before = blocks_for(measured)
         known = Gram.of(before, before).covariance(settings) + noise * np.eye(len(measured))
         link, far = Gram.of(before, own).covariance(settings), Gram.of(before, others).covariance(settings)
         solved = np.linalg.solve(known, link)

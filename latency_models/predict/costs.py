@@ -21,12 +21,11 @@ from latency_models.predict.features import (
     PRECISIONS,
     STEPS,
     SUMS,
-    Table,
+    alone,
     family_of,
     stepped_macs,
-    table_of,
 )
-from latency_models.predict.kernels import Kernel, Network
+from latency_models.predict.kernels import Kernel
 from latency_models.predict.scaling import Scaling, scaled
 
 Array = NDArray[np.float64]
@@ -37,6 +36,9 @@ N_TUNED, N_MOST = 200, 1200
 """Kernels that hyper-parameters are found from, and that are kept at most."""
 N_LEVELLED = 2
 """Times that the networks' levels are found anew."""
+UNEVEN, NARROW = (4, 8, 16, 32), (8, 16)
+"""Widths that are no multiple of the one, or below the other, may run another algorithm: ONNX Runtime's blocks of
+channels, for example, need multiples of four, and where fewer come in than fill a block it reads another layout."""
 GRAIN_S = 2e-6
 """Added to a kernel's time before its logarithm is taken: profilers count microseconds, so that the shortest times are
 theirs as much as the kernels'."""
@@ -59,8 +61,8 @@ class KernelCosts:
 
     def seconds(self, kernels: Sequence[Kernel]) -> Array:
         """(n,) of each kernel."""
-        base = self.rates.seconds(_alone(kernels))
-        means = self.rest.means(scaled(self.scalings, blocks_of(kernels)))
+        base = self.rates.seconds(alone(kernels))
+        means = self.rest.means(scaled(self.scalings, kernel_blocks(kernels)))
         return np.asarray(np.maximum(base * np.exp(means) - GRAIN_S, 0.0), dtype=np.float64)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,18 +119,18 @@ def _learned(
     found = list(logs)
     kernels = [found[i] for i in order]
     values = np.array([np.mean(logs[kernel]) for kernel in kernels])
-    alone = _alone(kernels)
-    rates = shared_rates(alone, np.exp(values))
-    blocks = blocks_of(kernels)
+    table = alone(kernels)
+    rates = shared_rates(table, np.exp(values))
+    blocks = kernel_blocks(kernels)
     scalings = tuple(Scaling.of(one) for one in blocks)
     ready = scaled(scalings, blocks)
-    off = values - np.log(rates.seconds(alone))
+    off = values - np.log(rates.seconds(table))
     if settings is None:
         settings = process.fit([one[:N_TUNED] for one in ready], off[:N_TUNED]).settings
     return KernelCosts(rates, scalings, process.fit(ready, off, settings, 0))
 
 
-def blocks_of(kernels: Sequence[Kernel]) -> tuple[Array, Array]:
+def kernel_blocks(kernels: Sequence[Kernel]) -> tuple[Array, Array]:
     """(n, p) sizes as logarithms and (n, q) kinds."""
     return np.array([_sizes(one) for one in kernels]), np.array([_kinds(one) for one in kernels])
 
@@ -145,7 +147,9 @@ def _sizes(kernel: Kernel) -> list[float]:
 
 def _kinds(kernel: Kernel) -> list[float]:
     followers = kernel.followers
-    uneven = [float(one % step != 0) for one in (kernel.n_in, kernel.n_out) for step in STEPS[1:]]
+    widths = (kernel.n_in, kernel.n_out)
+    uneven = [float(one % step != 0) for one in widths for step in UNEVEN]
+    narrow = [float(one < step) for one in widths for step in NARROW]
     return [
         *(float(family_of(kernel) == family) for family in FAMILIES),
         *(float(kernel.precision == precision) for precision in PRECISIONS),
@@ -154,8 +158,5 @@ def _kinds(kernel: Kernel) -> list[float]:
         float(sum(name in CURVED for name in (kernel.operator, *followers))),
         float(len(followers)),
         *uneven,
+        *narrow,
     ]
-
-
-def _alone(kernels: Sequence[Kernel]) -> Table:
-    return table_of(Network((kernel,)) for kernel in kernels)

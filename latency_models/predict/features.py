@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from latency_models.errors import LatencyError
 from latency_models.predict.fusion import COMPUTE, ELEMENTWISE, NORMS, POOLS
 from latency_models.predict.kernels import Kernel, Network
 
@@ -130,6 +131,22 @@ def table_of(networks: Iterable[Network]) -> Table:
         alive @ columns, dead @ columns, alive @ spots, dead @ spots,
         np.array(whole, dtype=np.float64).reshape(-1, 4), tuple(kernels), alive,
     )  # fmt: skip
+
+
+def alone(kernels: Iterable[Kernel]) -> Table:
+    """Each kernel as a network of its own."""
+    return table_of(Network((kernel,)) for kernel in kernels)
+
+
+def members_of(table: Table) -> csr_array:
+    """`Table.members`.
+
+    Raises:
+        LatencyError: the table does not say which kernels its networks have.
+    """
+    if table.members is None:
+        raise LatencyError("The table does not say which kernels its networks have.", "Make it with `table_of`.")
+    return table.members
 
 
 def joined(tables: Sequence[Table]) -> Table:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import onnx
 
@@ -52,6 +52,11 @@ class Kernel(NamedTuple):
         """Of activations and weights, each counted once."""
         width = 1 if self.precision == "int8" else 4
         return (self.in_elements + self.out_elements + self.weight_elements) * width
+
+
+def kernel_from_json(values: Sequence[Any]) -> Kernel:
+    """Inverse of `list(kernel)`; fields that are tuples come from JSON as lists."""
+    return Kernel._make(tuple(value) if isinstance(value, list) else value for value in values)
 
 
 @final
@@ -224,14 +229,23 @@ def longest(kernels: Sequence[Kernel], before: Sequence[tuple[int, ...]]) -> tup
         kernels: in order.
         before: of each the numbers of those that it waits for.
     """
-    calls, windows, macs = [0] * len(kernels), [0] * len(kernels), [0] * len(kernels)
-    for i, (kernel, waits) in enumerate(zip(kernels, before, strict=True)):
-        calls[i], windows[i], macs[i] = 1, int(kernel.window != (1, 1)), kernel.n_macs
-        if waits:
-            calls[i] += max([calls[j] for j in waits])
-            windows[i] += max([windows[j] for j in waits])
-            macs[i] += max([macs[j] for j in waits])
-    return max(calls, default=0), max(windows, default=0), max(macs, default=0)
+    calls, windows = [1] * len(kernels), [int(kernel.window != (1, 1)) for kernel in kernels]
+    return (
+        _longest_path(calls, before),
+        _longest_path(windows, before),
+        _longest_path([kernel.n_macs for kernel in kernels], before),
+    )
+
+
+def _longest_path(values: Sequence[int], before: Sequence[tuple[int, ...]]) -> int:
+    """The largest sum of values along a path; 0 where there are none. Arguments as for `longest`."""
+    totals: list[int] = []
+    for value, waits in zip(values, before, strict=True):
+        if len(waits) == 1:  # mostly
+            totals.append(value + totals[waits[0]])
+        else:
+            totals.append(value + max([totals[j] for j in waits], default=0))
+    return max(totals, default=0)
 
 
 def _before(groups: Sequence[Group], nodes: Sequence[Node]) -> tuple[tuple[int, ...], ...]:

@@ -1,8 +1,9 @@
 """A predictor from a few dozen measured networks: a sum over kernels, and a Gaussian process for what it leaves over.
 
-The process works on log-latency and sees a network's totals, which kernels run where, and what other devices'
-predictors say of it. Intervals are calibrated on samples that were left out, additive part and hyper-parameters found
-anew each time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference with the jackknife+").
+The process works on log-latency and sees a network's totals, which kernels run where, what it spends its time on
+(`embedding`), and what other devices' predictors say of it. Intervals are calibrated on samples that were left out,
+additive part and hyper-parameters found anew each time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference
+with the jackknife+").
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +17,15 @@ from scipy.stats import t as student_t
 from latency_models.predict import process
 from latency_models.predict.additive import KernelRows, Rates, kernel_rows, learn_rates
 from latency_models.predict.costs import KernelCosts, learn_costs
-from latency_models.predict.features import MEASURES, N_MEASURES, Table, counts, table_of, totals
-from latency_models.predict.kernels import Kernel, Network
+from latency_models.predict.embedding import Embedding, Mean, embedding_of
+from latency_models.predict.features import MEASURES, N_MEASURES, Table, alone, counts, table_of, totals
+from latency_models.predict.kernels import Kernel
 from latency_models.predict.predictor import CONFIDENCE, Predicted, Sample, beyond, check_seconds
 from latency_models.predict.regressed import Regressed, source_logarithms
 from latency_models.predict.scaling import Scaling, scaled
 from latency_models.predict.summed import Summed, learn_summed, sums_of
 
 Array = NDArray[np.float64]
-
-Mean = Rates | Summed
 
 LEAST = 5
 """Measured networks."""
@@ -46,6 +46,7 @@ class Learned:
         mean: the additive part: rates of families of kernels, or where kernels were timed the sum of their costs.
         scalings: of the process's blocks.
         rest: the process.
+        embedding: of networks by what they spend their time on, where it is known.
         sources: other devices' predictors, which are features.
         width: half an interval in standard deviations of the process.
         lowest, highest: (11,) of the logarithms of the measured networks' `totals`.
@@ -56,6 +57,7 @@ class Learned:
     mean: Mean
     scalings: tuple[Scaling, ...]
     rest: process.Fitted
+    embedding: Embedding | None
     sources: tuple[Regressed, ...]
     width: float
     lowest: Array
@@ -66,13 +68,17 @@ class Learned:
 
     def predict(self, table: Table) -> Predicted:
         """See `Predictor.predict`."""
-        means, deviations = self.rest.predict(scaled(self.scalings, blocks_of(table, self.sources)))
+        means, deviations = self.rest.predict(self.blocks(table))
         logs = np.log(self.mean.seconds(table)) + means
         ends = np.maximum(self.width * deviations, 1e-6)
         outside = beyond(np.log1p(totals(table)), self.lowest, self.highest, SLACK)
         new = np.setdiff1d(np.arange(0, table.columns.shape[1], N_MEASURES), self.seen)
         outside |= (table.columns[:, new] > 0).any(1)
         return Predicted(np.exp(logs), np.exp(logs - ends), np.exp(logs + ends), outside)
+
+    def blocks(self, table: Table) -> tuple[Array, ...]:
+        """What the process sees of networks."""
+        return scaled(self.scalings, blocks_of(table, self.sources, self.embedding))
 
     def to_json(self) -> dict[str, Any]:
         """See `Predictor.to_json`."""
@@ -83,6 +89,7 @@ class Learned:
             "mean": {"kind": "summed" if isinstance(self.mean, Summed) else "rates", **self.mean.to_json()},
             "scalings": [one.to_json() for one in self.scalings],
             "rest": self.rest.to_json(),
+            "embedding": None if self.embedding is None else self.embedding.to_json(),
             "sources": [one.to_json() for one in self.sources],
             "width": self.width,
             "lowest": self.lowest.tolist(),
@@ -95,11 +102,14 @@ class Learned:
     def from_json(cls, values: Mapping[str, Any]) -> "Learned":
         """Inverse of `to_json`."""
         kinds: dict[str, type[Summed] | type[Rates]] = {"summed": Summed, "rates": Rates}
+        mean = kinds[values["mean"]["kind"]].from_json(values["mean"])
+        embedding = values["embedding"]
         return cls(
             target=str(values["target"]),
-            mean=kinds[values["mean"]["kind"]].from_json(values["mean"]),
+            mean=mean,
             scalings=tuple(Scaling.from_json(one) for one in values["scalings"]),
             rest=process.Fitted.from_json(values["rest"]),
+            embedding=None if embedding is None else Embedding.from_json(embedding, mean),
             sources=tuple(Regressed.from_json(one) for one in values["sources"]),
             width=float(values["width"]),
             lowest=np.array(values["lowest"], dtype=np.float64),
@@ -136,7 +146,7 @@ def learn(
     timed = [one for one in samples if one.kernel_s]
     costs = learn_costs([*(_to_seconds(one) for one in timed), *singles])
     kernels = kernel_rows(
-        [table_of(Network((kernel,)) for kernel, _ in one.kernel_s) for one in timed],
+        [alone(kernel for kernel, _ in one.kernel_s) for one in timed],
         [np.array([value for _, value in one.kernel_s]) for one in timed],
         [one.seconds for one in timed],
     )
@@ -163,11 +173,12 @@ def learn_table(
     check_seconds(seconds, LEAST)
     if isinstance(kernels, KernelRows):
         check_seconds(kernels.seconds, 1)
-    scalings = scalings_of(table if around is None else around, sources)
-    blocks = scaled(scalings, blocks_of(table, sources))
     means = _Means(table, seconds, kernels)
-    everything = np.arange(len(seconds))
-    mean = means.of(everything)
+    mean = means.of(np.arange(len(seconds)))
+    embedding = embedding_of(mean, table)
+    own = blocks_of(table, sources, embedding)
+    scalings = scalings_of(own if around is None else blocks_of(around, sources, embedding), embedding is not None)
+    blocks = scaled(scalings, own)
     rest = process.fit(blocks, np.log(seconds) - means.logs(mean))
     errors, deviations = _left_out(means, blocks, rest.settings)
     extremes = np.log1p(totals(table))
@@ -178,6 +189,7 @@ def learn_table(
         mean=mean,
         scalings=scalings,
         rest=rest,
+        embedding=embedding,
         sources=tuple(sources),
         width=interval_width(errors / deviations),
         lowest=extremes.min(0),
@@ -216,15 +228,25 @@ class _Means:
         return np.asarray(np.log(mean.seconds(self.table)), dtype=np.float64)
 
 
-def blocks_of(table: Table, sources: Sequence[Regressed]) -> tuple[Array, ...]:
-    """Features of the process: totals, kernels by place, and other devices where there are any."""
-    own = (np.log1p(totals(table)), counts(table))
-    return (*own, source_logarithms(sources, table)) if sources else own
+def blocks_of(table: Table, sources: Sequence[Regressed] = (), embedding: Embedding | None = None) -> tuple[Array, ...]:
+    """Features of the process: totals, kernels by place, other devices and the embedding where there are any."""
+    blocks = [np.log1p(totals(table)), counts(table)]
+    if sources:
+        blocks.append(source_logarithms(sources, table))
+    if embedding is not None:
+        blocks.append(embedding.rows(table))
+    return tuple(blocks)
 
 
-def scalings_of(around: Table, sources: Sequence[Regressed]) -> tuple[Scaling, ...]:
-    """The blocks' scales, from networks like those that will be asked for."""
-    return tuple(Scaling.of(block) for block in blocks_of(around, sources))
+def scalings_of(blocks: Sequence[Array], embedded: bool = False) -> tuple[Scaling, ...]:
+    """The blocks' scales.
+
+    Args:
+        blocks: from `blocks_of`, of networks like those that will be asked for.
+        embedded: whether the last one is the embedding.
+    """
+    *others, last = blocks
+    return (*map(Scaling.of, others), Scaling.of_whole(last) if embedded else Scaling.of(last))
 
 
 def interval_width(standardised: Array) -> float:

@@ -33,6 +33,13 @@ class Scaling:
         kept = varying[np.sort(first)]
         return cls(tuple(int(i) for i in kept), center[kept], spread[kept])
 
+    @classmethod
+    def of_whole(cls, block: Array) -> "Scaling":
+        """From rows whose products mean something: all columns keep their sizes beside each other."""
+        center = block.mean(0)
+        spread = float(np.sqrt(np.square(block - center).mean())) or 1.0
+        return cls(tuple(range(block.shape[1])), center, np.full(block.shape[1], spread))
+
     def scaled(self, block: Array) -> Array:
         """(n, len(kept)) rows on the scale."""
         # in one order of memory, so that a predictor that was saved computes the same to the last bit

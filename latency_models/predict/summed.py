@@ -1,6 +1,6 @@
 """A network's latency from those of its kernels: their sum, something for each call, and a constant."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from latency_models.errors import LatencyError
 from latency_models.predict.costs import KernelCosts
-from latency_models.predict.features import Table
+from latency_models.predict.features import Table, members_of
+from latency_models.predict.kernels import Kernel
 
 Array = NDArray[np.float64]
 
@@ -40,6 +40,10 @@ class Summed:
         result: Array = sums @ self.total + 1e-12
         return result
 
+    def kernel_seconds(self, kernels: Sequence[Kernel]) -> Array:
+        """(n,) of single kernels; above zero."""
+        return self.costs.seconds(kernels) + 1e-12
+
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values."""
         return {"costs": self.costs.to_json(), "total": self.total.tolist()}
@@ -56,14 +60,10 @@ def sums_of(costs: KernelCosts, table: Table) -> Array:
     Raises:
         LatencyError: the table does not say which kernels its networks have.
     """
-    if table.members is None:
-        raise LatencyError(
-            "Single kernels were timed, but the table does not say which kernels its networks have.",
-            "Make it with `table_of`.",
-        )
+    members = members_of(table)
     each = costs.seconds(table.kernels)
-    calls = table.members @ np.ones(len(each))
-    return np.column_stack([np.ones(len(table)), calls, table.members @ each])
+    calls = members @ np.ones(len(each))
+    return np.column_stack([np.ones(len(table)), calls, members @ each])
 
 
 def learn_summed(costs: KernelCosts, sums: Array, seconds: Array) -> Summed:

@@ -1,5 +1,7 @@
 """The public spaces as graphs, and the benchmark on a small part of its tables."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -53,6 +55,14 @@ def test_forms_of_cells() -> None:
     first = ["nor_conv_3x3", "avg_pool_3x3", "none", "none", "nor_conv_1x1", "skip_connect"]
     second = ["avg_pool_3x3", "nor_conv_3x3", "none", "none", "skip_connect", "nor_conv_1x1"]
     assert form(first) == form(second)
+
+
+def test_a_space_that_was_kept_is_the_same(tmp_path: Path) -> None:
+    made, kept = (space("fbnet", tmp_path, n_most=20).table for _ in range(2))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert kept.kernels == made.kernels
+    np.testing.assert_array_equal(kept.members.toarray(), made.members.toarray())
+    np.testing.assert_array_equal(kept.columns, made.columns)
 
 
 @pytest.fixture(scope="module")

@@ -57,24 +57,24 @@ def test_it_measures_learns_and_adds_to_what_it_has(tiny_task: Task, progress: P
         (learnt,) = found.learnt
         return learnt
 
-    first = again(10)
-    assert (first.target, first.precision, first.n_measured, first.n_new) == ("cpu-1t", "float32", 10, 10)
+    first = again(12)
+    assert (first.target, first.precision, first.n_measured, first.n_new) == ("cpu-1t", "float32", 12, 12)
     assert first.path is not None
     assert 0 < first.error < 0.5
     assert 0 <= first.covered <= 1
     (folder,) = folders(tmp_path)
     measured = kept(folder)
-    assert len({one.network for one in measured}) == 10
-    assert sum(bool(one.kernel_shares) for one in measured) == 3
+    assert len({one.network for one in measured}) == 12
+    assert sum(bool(one.kernel_shares) for one in measured) == 10
     assert all(0 < sum(share for _, share in one.kernel_shares) < 2 for one in measured if one.kernel_shares)
     predictor = load(first.path)
     assert predictor.target == "cpu-1t"
     anchors = sorted(sample for one in measured for visit in one.visits for sample in visit.anchor_s)
     assert anchors[0] < float(predictor.environment[ANCHOR_S]) < anchors[-1]
-    assert again(10).n_new == 0
-    more = again(12)
-    assert (more.n_measured, more.n_new) == (12, 2)
-    assert kept(folder)[:10] == measured
+    assert again(12).n_new == 0
+    more = again(14)
+    assert (more.n_measured, more.n_new) == (14, 2)
+    assert kept(folder)[:12] == measured
     assert again(8, fresh=True).n_new == 8
     assert len(kept(folder)) == 8
 

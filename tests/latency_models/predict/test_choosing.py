@@ -21,7 +21,8 @@ def test_choices_are_different_and_the_same_for_a_seed() -> None:
 
 
 def test_chosen_samples_leave_less_unknown_than_drawn_ones() -> None:
-    blocks = scaled(scalings_of(CANDIDATES, ()), blocks_of(CANDIDATES, ()))
+    raw = blocks_of(CANDIDATES)
+    blocks = scaled(scalings_of(raw), raw)
 
     def unknown(picked: Sequence[int]) -> float:
         """Mean variance of all candidates once some are measured."""

@@ -40,8 +40,9 @@ def draw_hypervolumes(rows: Sequence[Row], path: Path) -> Path:
         axes.set_xlabel("CPU seconds, everything counted")
         axes.set_title(f"less than {lost} points lost", loc="left", fontsize=11)
         axes.grid(color="#EAEEF2")
-        axes.legend(loc="lower right", fontsize=9)
     panels[0].set_ylabel("hypervolume, share of the box")
+    handles, labels = panels[0].get_legend_handles_labels()
+    picture.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
     return _saved(picture, path)
 
 

@@ -40,8 +40,8 @@ ONCE, AGAIN = "0", "1"
 """Turns beside `KERNELS`, in which a student is visited and its kernels are timed right after."""
 PLAN = (
     (ONCE, "onnxruntime-float32"), (ONCE, "onnxruntime-int8"), (KERNELS, "onnxruntime-float32"),
-    (KERNELS, "onnxruntime-int8"), (ONCE, "tvm-float32"), (KERNELS, "tvm-float32"),
-    (AGAIN, "onnxruntime-float32"), (AGAIN, "onnxruntime-int8"),
+    (KERNELS, "onnxruntime-int8"), (AGAIN, "onnxruntime-float32"), (AGAIN, "onnxruntime-int8"),
+    (ONCE, "tvm-float32"), (KERNELS, "tvm-float32"),
 )  # fmt: skip
 """What is done in which order."""
 

@@ -39,7 +39,8 @@ def write(
         "once would have been. Unknown: from kernels alone, no student of this teacher measured as a whole. Quiet: "
         "visits in which the teacher beside was within 5 % of its best; where that is a small share, other work on the "
         "machine or its host disturbed most visits, and neither what is learned from nor what it is held against is a "
-        "student's latency on an idle machine. ms: the teacher's latency at its best.",
+        "student's latency on an idle machine. ms: the teacher's latency at its best. Below, "
+        "calibrated: from as many students, with the kernels of as many timed, as `nas calibrate` measures.",
         _table(groups, few, unknown),
         "![Predicted over measured latency of each held-out student](own.png)",
         "## All figures\n\n```\n" + "\n".join(f"{name}={value:.4f}" for name, value in figures.items()) + "\n```",

@@ -12,6 +12,8 @@ from latency_models.predict.choosing import choose
 from latency_models.predict.kernels import network_of
 from latency_models.predict.learned import learn
 from latency_models.predict.predictor import Predicted, Sample
+from nas import calibrate
+from nas.calibrate_measure import N_KERNELS
 from prediction.few_samples import Outcome, judged
 from prediction.own_data import Group, load, pack
 from prediction.own_measure import jobs, measure
@@ -70,19 +72,26 @@ def run(data: Path, n_seeds: int, out: Path) -> None:
     groups = [group for group in load(data) if len(group.networks) >= N_SAMPLES + LEAST_HELD_OUT]
     few = [from_few(group, seed) for group in groups for seed in range(n_seeds)]
     unknown = [from_kernels(group, groups) for group in groups if group.kernel_s]
-    figures = figures_of(groups, few, unknown)
+    calibrated = [from_few(group, seed, calibrate.N_STUDENTS, N_KERNELS) for group in groups for seed in range(n_seeds)]
+    figures = figures_of(groups, few, unknown, calibrated)
     write(out, groups, few, unknown, figures, n_seeds)
     for name, value in figures.items():
         print(f"{name}={value:.4f}")
 
 
-def from_few(group: Group, seed: int) -> Judged:
-    """The students of a teacher from 50 measured ones that the product's own chooser picks, among them those whose
-    kernels were timed."""
-    picked = np.array(choose(group.table, N_SAMPLES, seed))
+def from_few(group: Group, seed: int, n_samples: int = N_SAMPLES, n_timed: int = N_TIMED) -> Judged:
+    """The students of a teacher from measured ones that the product's own chooser picks.
+
+    Args:
+        group: the students.
+        seed: of the choice.
+        n_samples: how many it picks.
+        n_timed: of how many of these the kernels count, where they were timed.
+    """
+    picked = np.array(choose(group.table, n_samples, seed))
     left = np.setdiff1d(np.arange(len(group.networks)), picked)
-    learned = learn(_samples(group, picked), group.target, around=group.table)
-    return _judged(group, seed, N_SAMPLES, learned.predict(group.table.rows(left)), left)
+    learned = learn(_samples(group, picked, n_timed), group.target, around=group.table)
+    return _judged(group, seed, n_samples, learned.predict(group.table.rows(left)), left)
 
 
 def from_kernels(group: Group, groups: Sequence[Group]) -> Judged:
@@ -96,8 +105,10 @@ def from_kernels(group: Group, groups: Sequence[Group]) -> Judged:
     return _judged(group, 0, 0, learned.predict(group.table), everyone)
 
 
-def figures_of(groups: Sequence[Group], few: Sequence[Judged], unknown: Sequence[Judged]) -> dict[str, float]:
-    """Shares of all held-out students, of each target and of all."""
+def figures_of(
+    groups: Sequence[Group], few: Sequence[Judged], unknown: Sequence[Judged], calibrated: Sequence[Judged] = ()
+) -> dict[str, float]:
+    """Shares of all held-out students, of each target and of all; `calibrated`: as `nas calibrate` does it."""
     figures: dict[str, float] = {}
     targets = list(dict.fromkeys(group.target for group in groups))
     for name in (*targets, "all"):
@@ -114,6 +125,10 @@ def figures_of(groups: Sequence[Group], few: Sequence[Judged], unknown: Sequence
         new = [one for one in unknown if one.outcome.target in wanted]
         if new:
             figures[f"unknown_teacher_within_10_{name}"] = shared(new, lambda one: one.within_10)
+        default = [one for one in calibrated if one.outcome.target in wanted]
+        if default:
+            figures[f"calibrated_within_10_{name}"] = shared(default, lambda one: one.within_10)
+            figures[f"calibrated_within_5_{name}"] = shared(default, lambda one: one.within_5)
     figures["n_held_out"] = float(sum(len(one.seconds) for one in few if one.outcome.seed == 0))
     return figures
 
@@ -135,9 +150,11 @@ def repack(folder: Path, data: Path) -> None:
     pack(folder, dict.fromkeys(TEACHERS, N_STUDENTS), data)
 
 
-def _samples(group: Group, picked: NDArray[np.int64]) -> list[Sample]:
+def _samples(group: Group, picked: NDArray[np.int64], n_timed: int = N_TIMED) -> list[Sample]:
     seconds = group.seconds
-    return [Sample(group.networks[i], float(seconds[i]), group.kernel_s.get(int(i), ())) for i in picked]
+    timed = [i for i in picked.tolist() if i in group.kernel_s][:n_timed]
+    kernels = {i: group.kernel_s[i] for i in timed}
+    return [Sample(group.networks[i], float(seconds[i]), kernels.get(i, ())) for i in picked.tolist()]
 
 
 def _judged(group: Group, seed: int, n: int, predicted: Predicted, left: NDArray[np.int64]) -> Judged:

@@ -1,5 +1,6 @@
 """Latencies of public architectures on public devices, and the tasks that they are used for."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from latency_models.predict.features import ARRAYS, Table, table_of
-from latency_models.predict.kernels import network_of
+from latency_models.predict.kernels import kernel_from_json, network_of
 from prediction import spaces
 
 ROOT = Path(__file__).parent.parent.parent
@@ -22,6 +24,8 @@ CODE = (
     Path(__file__).with_name("spaces.py"), Path(__file__).with_name("drawing.py"),
 )  # fmt: skip
 
+MEMBERS = ("data", "indices", "indptr")
+"""What a sparse matrix consists of."""
 SIMULATED = {"nb201": ("eyeriss", "fpga"), "fbnet": ("eyeriss", "fpga", "raspi4", "pixel3")}
 """Devices whose figures are simulated or sums of a table of blocks, not measured end to end."""
 
@@ -138,13 +142,32 @@ def _table(name: str, records: Sequence[Mapping[Any, Any]], keep: Path | None) -
     digest = sha256(b"".join(path.read_bytes() for path in CODE)).hexdigest()[:16]
     file = keep / f"{name}-{len(records)}-{digest}.npz" if keep is not None else None
     if file is not None and file.is_file():
-        with np.load(file) as kept:
-            return Table(**{name: kept[name] for name in ARRAYS})
+        return _kept(file)
     table = table_of(network_of(_drawn(name, row)) for row in records)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(file, **{name: getattr(table, name) for name in ARRAYS})
+        _keep(table, file)
     return table
+
+
+def _keep(table: Table, file: Path) -> None:
+    """Writes all of a table."""
+    assert table.members is not None
+    np.savez_compressed(
+        file,
+        kernels=json.dumps([list(kernel) for kernel in table.kernels]),
+        **{name: getattr(table.members, name) for name in MEMBERS},
+        **{name: getattr(table, name) for name in ARRAYS},
+    )
+
+
+def _kept(file: Path) -> Table:
+    """Inverse of `_keep`."""
+    with np.load(file) as kept:
+        kernels = tuple(map(kernel_from_json, json.loads(str(kept["kernels"]))))
+        arrays = {name: kept[name] for name in ARRAYS}
+        parts = tuple(kept[name] for name in MEMBERS)
+    return Table(**arrays, kernels=kernels, members=csr_array(parts, shape=(len(arrays["whole"]), len(kernels))))
 
 
 def _drawn(name: str, row: Mapping[Any, Any]) -> Any:

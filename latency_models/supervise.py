@@ -119,6 +119,7 @@ class _Supervisor:
             now_s = self._clock()
             if _has_children(child.pid):
                 session_since_s = now_s if session_since_s is None else session_since_s
+                checked_s = now_s
                 if now_s - session_since_s > self._service.session_s:
                     return f"a session lasted longer than {self._service.session_s:g} s"
                 continue
@@ -126,7 +127,7 @@ class _Supervisor:
             if now_s - checked_s >= self._service.check_s:
                 # A session may have begun meanwhile, behind which the greeting has to wait.
                 if not answers(self._service.host, port, self._service.answer_s) and not _has_children(child.pid):
-                    return "the server no longer answers"
+                    return f"the server {_ended(child) or 'no longer answers'}"
                 checked_s = self._clock()
 
     def _port(self, child: "subprocess.Popen[str]") -> int | None:

@@ -1,9 +1,10 @@
 """A predictor from a few dozen measured networks: a sum over kernels, and a Gaussian process for what it leaves over.
 
 The process works on log-latency and sees a network's totals, which kernels run where, what it spends its time on
-(`embedding`), and what other devices' predictors say of it. Intervals are calibrated on samples that were left out,
-additive part and hyper-parameters found anew each time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference
-with the jackknife+").
+(`embedding`), and what other devices' predictors say of it; where samples are few, likely hyper-parameters are averaged
+over (`averaged`). Intervals are calibrated on samples that were left out, additive part and the most likely
+hyper-parameters found anew each time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference with the
+jackknife+").
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
-from latency_models.predict import process
 from latency_models.predict.additive import KernelRows, Rates, kernel_rows, learn_rates
+from latency_models.predict.averaged import Averaged, average
 from latency_models.predict.costs import KernelCosts, learn_costs
 from latency_models.predict.embedding import Embedding, Mean, embedding_of
 from latency_models.predict.features import MEASURES, N_MEASURES, Table, alone, counts, table_of, totals
@@ -56,7 +57,7 @@ class Learned:
     target: str
     mean: Mean
     scalings: tuple[Scaling, ...]
-    rest: process.Fitted
+    rest: Averaged
     embedding: Embedding | None
     sources: tuple[Regressed, ...]
     width: float
@@ -108,7 +109,7 @@ class Learned:
             target=str(values["target"]),
             mean=mean,
             scalings=tuple(Scaling.from_json(one) for one in values["scalings"]),
-            rest=process.Fitted.from_json(values["rest"]),
+            rest=Averaged.from_json(values["rest"]),
             embedding=None if embedding is None else Embedding.from_json(embedding, mean),
             sources=tuple(Regressed.from_json(one) for one in values["sources"]),
             width=float(values["width"]),
@@ -179,8 +180,8 @@ def learn_table(
     own = blocks_of(table, sources, embedding)
     scalings = scalings_of(own if around is None else blocks_of(around, sources, embedding), embedding is not None)
     blocks = scaled(scalings, own)
-    rest = process.fit(blocks, np.log(seconds) - means.logs(mean))
-    errors, deviations = _left_out(means, blocks, rest.settings)
+    rest = average(blocks, np.log(seconds) - means.logs(mean), np.random.default_rng(0))
+    errors, deviations = _left_out(means, blocks, rest)
     extremes = np.log1p(totals(table))
     calls = range(0, table.columns.shape[1], N_MEASURES)
     assert MEASURES[0] == "calls"
@@ -260,7 +261,7 @@ def interval_width(standardised: Array) -> float:
     return scale * float(student_t.ppf((1 + CONFIDENCE) / 2, max(1, n - 1)))
 
 
-def _left_out(means: _Means, blocks: Sequence[Array], settings: process.Settings) -> tuple[Array, Array]:
+def _left_out(means: _Means, blocks: Sequence[Array], rest: Averaged) -> tuple[Array, Array]:
     """(n,) errors of log-latencies and (n,) deviations, each sample predicted by those of other folds."""
     n, logs = len(means.seconds), np.log(means.seconds)
     errors, deviations = np.zeros(n), np.zeros(n)
@@ -268,7 +269,7 @@ def _left_out(means: _Means, blocks: Sequence[Array], settings: process.Settings
     for fold in range(min(n, N_FOLDS)):
         kept, left = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         base = means.logs(means.of(kept))
-        rest = process.fit([one[kept] for one in blocks], (logs - base)[kept], settings, REFIT_STEPS)
-        found, deviations[left] = rest.predict([one[left] for one in blocks])
+        part = rest.refitted([one[kept] for one in blocks], (logs - base)[kept], REFIT_STEPS)
+        found, deviations[left] = part.predict([one[left] for one in blocks])
         errors[left] = logs[left] - base[left] - found
     return errors, deviations

@@ -62,6 +62,12 @@ def usual(n_blocks: int) -> Settings:
     return Settings(centers[0], centers[1], centers[2], PRIOR_CENTER["noise"])
 
 
+def prior(n_blocks: int) -> tuple[Array, Array]:
+    """Centre and width of the normal prior of `Settings.vector`, whose elements are independent."""
+    names = [*(["linear"] * n_blocks), *(["curve"] * n_blocks), *(["length"] * n_blocks), "noise"]
+    return usual(n_blocks).vector(), np.array([PRIOR_WIDTH[name] for name in names])
+
+
 @dataclass(frozen=True)
 class Gram:
     """What the covariances of two sets of networks are made of, before hyper-parameters.
@@ -126,9 +132,14 @@ class Fitted:
     level: float
     scale: float
 
-    def predict(self, blocks: Sequence[Array]) -> tuple[Array, Array]:
-        """(m,) means and (m,) standard deviations of a measurement."""
-        cross = Gram.of(blocks, self.blocks).covariance(self.settings)
+    def predict(self, blocks: Sequence[Array], gram: Gram | None = None) -> tuple[Array, Array]:
+        """(m,) means and (m,) standard deviations of a measurement.
+
+        Args:
+            blocks: standardised features, (m, p) each.
+            gram: of these and the samples' own, where it is known already.
+        """
+        cross = (gram or Gram.of(blocks, self.blocks)).covariance(self.settings)
         variance = prior_variance(blocks, self.settings) - np.einsum("ij,jk,ik->i", cross, self.inverse, cross)
         total = np.maximum(variance, 0.0) + math.exp(self.settings.noise)
         return self.level + self.scale * (cross @ self.weights), self.scale * np.sqrt(total)
@@ -144,6 +155,10 @@ class Fitted:
         diagonal, noise = np.diag(self.inverse), math.exp(self.settings.noise)
         variance = np.maximum(1 / diagonal - noise / self.trust, 0.0) + noise
         return self.scale * self.weights / diagonal, self.scale * np.sqrt(variance)
+
+    def with_settings(self, settings: Settings) -> "Fitted":
+        """The process with other hyper-parameters that has seen the same samples."""
+        return _conditioned(settings, self.blocks, self.targets, self.trust, self.level, self.scale)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values; what follows from the others is left out."""
@@ -191,12 +206,11 @@ def _likely(start: Settings, gram: Gram, targets: Array, trust: Array, n_steps: 
     """The hyper-parameters that make samples and prior most likely."""
     if not n_steps or len(targets) < 3:
         return start
-    n_blocks = len(start.linear)
-    center = usual(n_blocks).vector()
+    center, width = prior(len(start.linear))
     found = minimize(
         _objective,
         start.vector(),
-        args=(gram, targets, trust, center, _widths(n_blocks)),
+        args=(gram, targets, trust, center, width),
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(center - 6, center + 6, strict=True)),
@@ -212,6 +226,24 @@ def _conditioned(
     covariance = Gram.of(blocks, blocks).covariance(settings) + np.diag(math.exp(settings.noise) / trust + 1e-8)
     inverse = cho_solve((cholesky(covariance, lower=True), True), np.eye(len(targets)))
     return Fitted(settings, blocks, targets, trust, inverse, inverse @ targets, level, scale)
+
+
+def log_likelihood(settings: Settings, gram: Gram, targets: Array, trust: Array) -> float:
+    """The marginal likelihood's logarithm but for a constant; minus infinity where rounding leaves no covariance.
+
+    Args:
+        settings: hyper-parameters.
+        gram: of the samples with themselves.
+        targets: (n,) standardised samples.
+        trust: (n,) their weights.
+    """
+    covariance = gram.covariance(settings) + np.diag(math.exp(settings.noise) / trust + 1e-8)
+    try:
+        lower = cholesky(covariance, lower=True)
+    except np.linalg.LinAlgError:
+        return -math.inf
+    half = solve_triangular(lower, targets, lower=True)
+    return -0.5 * float(half @ half) - float(np.log(np.diag(lower)).sum())
 
 
 def _objective(
@@ -238,11 +270,6 @@ def _objective(
     gradient[-1] = float((np.diag(slope) / trust).sum()) * noise
     off = (vector - center) / width
     return loss + 0.5 * float(off @ off), gradient + off / width
-
-
-def _widths(n_blocks: int) -> Array:
-    names = [*(["linear"] * n_blocks), *(["curve"] * n_blocks), *(["length"] * n_blocks), "noise"]
-    return np.array([PRIOR_WIDTH[name] for name in names])
 
 
 def _matern(scaled: Array) -> Array:

@@ -1,3 +1,5 @@
+import pytest
+
 from latency_models.kernel import KernelTime
 from latency_models.predict.matching import matched
 from tests.latency_models.predict import networks
@@ -7,7 +9,7 @@ def time(operator: str, seconds: float, n_in: int, n_out: int, n_flops: int) -> 
     return KernelTime("k", operator, seconds, n_flops=n_flops, n_in=n_in, n_out=n_out)
 
 
-def test_kernels_are_told_by_channels_and_operations_and_what_is_between_counts_to_the_one_before() -> None:
+def test_kernels_are_told_by_channels_and_operations_and_what_is_between_counts_to_the_next() -> None:
     network = networks.chain([16, 16])
     first, second, pool, linear = network.kernels
     times = [
@@ -17,9 +19,17 @@ def test_kernels_are_told_by_channels_and_operations_and_what_is_between_counts_
         time("Reorder", 2e-6, 16, 16, 0),
         time("GlobalAveragePool", 3e-6, 0, 16, 77),
         time("Gemm", 1e-6, 16, 10, 2 * linear.n_macs),
+        time("Reorder", 4e-6, 10, 10, 0),
     ]
     found = dict(matched(network, times))
-    assert found == {first: 6e-6, second: 11e-6, pool: 3e-6, linear: 1e-6}
+    assert found == pytest.approx({first: 6e-6, second: 9e-6, pool: 5e-6, linear: 5e-6})
+
+
+def test_what_a_runtime_has_fused_behind_may_count_to_the_operations() -> None:
+    network = networks.chain([16, 16])
+    first, second = network.kernels[:2]
+    biased = [time("Conv", 1e-6, one.n_in, 16, 2 * one.n_macs + 2 * one.out_elements) for one in (second, first)]
+    assert matched(network, biased) == ((second, 1e-6), (first, 1e-6))
 
 
 def test_a_kernel_of_another_window_is_another_one() -> None:

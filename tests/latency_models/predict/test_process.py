@@ -42,7 +42,7 @@ def test_more_likely_settings_are_found() -> None:
     targets = (VALUES - VALUES.mean()) / VALUES.std()
     found = fit(BLOCKS, VALUES).settings.vector()
     before, after = (
-        process._objective(v, gram, targets, np.ones(15), center, process._widths(2))[0] for v in (center, found)
+        process._objective(v, gram, targets, np.ones(15), center, process.prior(2)[1])[0] for v in (center, found)
     )
     assert after < before - 0.5
 

@@ -1,0 +1,132 @@
+"""A Gaussian process whose hyper-parameters a few samples do not settle: predictions averaged over likely ones.
+
+The average over hyper-parameters drawn from their posterior (Rasmussen and Williams 2006, section 5.2) instead of the
+most likely ones. They are drawn by elliptical slice sampling (Murray, Adams and MacKay 2010, "Elliptical slice
+sampling"), which needs no tuning where the prior is normal.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency_models.predict.process import Fitted, Gram, Settings, fit, log_likelihood, prior
+
+Array = NDArray[np.float64]
+
+N_DRAWN = 10
+"""Hyper-parameters that are averaged over."""
+N_BETWEEN = 20
+"""Draws of which the last is kept, so that neighbours differ."""
+SETTLED = 40
+"""Samples from which on the most likely hyper-parameters alone are as good."""
+
+
+@final
+@dataclass(frozen=True)
+class Averaged:
+    """Processes that have seen the same samples.
+
+    Attributes:
+        likeliest: with the most likely hyper-parameters.
+        drawn: with likely ones, which are predicted with in equal parts; none where the most likely ones alone are.
+    """
+
+    likeliest: Fitted
+    drawn: tuple[Fitted, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """The most likely hyper-parameters."""
+        return self.likeliest.settings
+
+    def predict(self, blocks: Sequence[Array]) -> tuple[Array, Array]:
+        """(m,) means and (m,) standard deviations of a measurement."""
+        cross = Gram.of(blocks, self.likeliest.blocks)
+        found = [one.predict(blocks, cross) for one in self.drawn or (self.likeliest,)]
+        means, deviations = np.array([mean for mean, _ in found]), np.array([deviation for _, deviation in found])
+        return means.mean(0), np.sqrt(np.square(deviations).mean(0) + means.var(0))
+
+    def refitted(self, blocks: Sequence[Array], values: Array, n_steps: int) -> "Averaged":
+        """The average for other samples of the same latencies: the most likely hyper-parameters are found anew, the
+        others stay.
+
+        Args:
+            blocks: standardised features of the samples, (n, p) each.
+            values: (n,) samples.
+            n_steps: of the search for hyper-parameters.
+        """
+        likeliest = fit(blocks, values, self.settings, n_steps)
+        return _of(likeliest, [one.settings for one in self.drawn])
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary of JSON values."""
+        drawn = [one.settings.vector().tolist() for one in self.drawn]
+        return {"likeliest": self.likeliest.to_json(), "drawn": drawn}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Averaged":
+        """Inverse of `to_json`."""
+        vectors = [np.array(one, dtype=np.float64) for one in values["drawn"]]
+        return _of(Fitted.from_json(values["likeliest"]), [Settings.of_vector(one) for one in vectors])
+
+
+def average(blocks: Sequence[Array], values: Array, generator: np.random.Generator) -> Averaged:
+    """The process averaged over likely hyper-parameters.
+
+    Args:
+        blocks: standardised features of the samples, (n, p) each.
+        values: (n,) samples.
+        generator: draws the hyper-parameters.
+    """
+    likeliest = fit(blocks, values)
+    if len(values) >= SETTLED:
+        return Averaged(likeliest)
+    gram = Gram.of(blocks, blocks)
+    center, width = prior(len(blocks))
+
+    def likelihood(standard: Array) -> float:
+        settings = Settings.of_vector(center + width * standard)
+        return log_likelihood(settings, gram, likeliest.targets, likeliest.trust)
+
+    start = (likeliest.settings.vector() - center) / width
+    drawn = slice_samples(likelihood, start, N_DRAWN, N_BETWEEN, generator)
+    return _of(likeliest, [Settings.of_vector(center + width * one) for one in drawn])
+
+
+def slice_samples(
+    likelihood: Callable[[Array], float], start: Array, n: int, n_between: int, generator: np.random.Generator
+) -> list[Array]:
+    """Draws from a posterior whose prior is standard normal.
+
+    Args:
+        likelihood: its logarithm at a point (p,); minus infinity where there is none.
+        start: (p,) a likely point.
+        n: draws.
+        n_between: draws of which the last is kept.
+        generator: of the draws.
+    """
+    point, level, kept = start, likelihood(start), list[Array]()
+    for step in range(1, n * n_between + 1):
+        other = generator.standard_normal(len(point))
+        least = level + math.log(max(generator.random(), 1e-300))
+        angle = generator.uniform(0, 2 * math.pi)
+        low, high = angle - 2 * math.pi, angle
+        while high - low > 1e-9:  # at no angle at all the point itself is met, which is likely enough
+            proposed = point * math.cos(angle) + other * math.sin(angle)
+            found = likelihood(proposed)
+            if found > least:
+                point, level = proposed, found
+                break
+            low, high = (angle, high) if angle < 0 else (low, angle)
+            angle = generator.uniform(low, high)
+        if step % n_between == 0:
+            kept.append(point)
+    return kept
+
+
+def _of(likeliest: Fitted, settings: Sequence[Settings]) -> Averaged:
+    return Averaged(likeliest, tuple(likeliest.with_settings(one) for one in settings))

@@ -27,21 +27,18 @@ KERNELS = "kernels"
 TARGETS = {"onnxruntime-float32": ("cpu", "float32"), "onnxruntime-int8": ("cpu", "int8"),
            "tvm-float32": ("tvm-cpu", "float32")}  # fmt: skip
 """Name in tables to what a user writes after `--target`, and the students' precision."""
-FEWER = {"tvm-float32": (90, 10)}
-"""Targets on which only the first students are measured, and the kernels of fewer timed, as each takes seconds to
-compile."""
 DISTURBED = 1.05
 """A visit is made again where the teacher took so many times as long as at its best."""
 FASTEST = 0.02
 """Share of visits that are as fast as that."""
-ENOUGH = {"onnxruntime-float32": 4, "onnxruntime-int8": 4, "tvm-float32": 1}
+ENOUGH = 4
 """Visits of a student in one turn, after which it is left as it is, disturbed or not."""
 ONCE, AGAIN = "0", "1"
 """Turns beside `KERNELS`, in which a student is visited and its kernels are timed right after."""
 PLAN = (
     (ONCE, "onnxruntime-float32"), (ONCE, "onnxruntime-int8"), (KERNELS, "onnxruntime-float32"),
     (KERNELS, "onnxruntime-int8"), (AGAIN, "onnxruntime-float32"), (AGAIN, "onnxruntime-int8"),
-    (ONCE, "tvm-float32"), (KERNELS, "tvm-float32"),
+    (ONCE, "tvm-float32"), (KERNELS, "tvm-float32"), (AGAIN, "tvm-float32"),
 )  # fmt: skip
 """What is done in which order."""
 
@@ -72,11 +69,9 @@ def jobs(students: Mapping[str, int], timed: Mapping[str, Sequence[int]]) -> lis
     found = []
     for turn, target in PLAN:
         for teacher, n in students.items():
-            n_most, n_timed = FEWER.get(target, (n, len(timed[teacher])))
             seed = [list(TARGETS).index(target), *teacher.encode(), *turn.encode()]
-            numbers = [int(i) for i in np.random.default_rng(seed).permutation(min(n, n_most))]
-            few = [i for i in timed[teacher] if i < n_most][:n_timed]
-            found += [Job(teacher, target, i, turn) for i in (few if turn == KERNELS else numbers)]
+            numbers = [int(i) for i in np.random.default_rng(seed).permutation(n)]
+            found += [Job(teacher, target, i, turn) for i in (timed[teacher] if turn == KERNELS else numbers)]
     return found
 
 
@@ -93,7 +88,7 @@ def measure(folder: Path, todo: Sequence[Job], limit_s: float) -> int:
     levels = Levels(before)
     n_visits = Counter(map(_job, before))
     done = {_job(line) for line in before if "refused" in line or levels.quiet(line)}
-    done |= {job for job, n in n_visits.items() if n >= ENOUGH[job.target]}
+    done |= {job for job, n in n_visits.items() if n >= ENOUGH}
     left = [one for one in todo if one not in done]
     model: Measured | None = None
     opened: tuple[str, str] | None = None
@@ -112,7 +107,7 @@ def measure(folder: Path, todo: Sequence[Job], limit_s: float) -> int:
                 os.fsync(out.fileno())
                 levels.add(line)
                 n_visits[job] += 1
-                if "refused" not in line and not levels.quiet(line) and n_visits[job] < ENOUGH[job.target]:
+                if "refused" not in line and not levels.quiet(line) and n_visits[job] < ENOUGH:
                     left.append(job)  # once more, when all others have had their turn
     finally:
         if model is not None:

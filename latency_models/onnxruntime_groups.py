@@ -27,7 +27,7 @@ RENAMED = {
     "MatMulIntegerToFloat": "MatMul", "DynamicQuantizeMatMul": "MatMul", "TransposeMatMul": "MatMul",
 }  # fmt: skip
 _FUSED = re.compile(r"(QLinear|NhwcFused|Nhwc|Fused|Q)(?=[A-Z])")
-_TENSOR_ENDING = re.compile(r"(_nchwc|_scale|_QuantizeLinear_Output|_DequantizeLinear_Output|_quantized)$")
+_TENSOR_ENDING = re.compile(r"(_nchwc|_scale|_zero_point|_QuantizeLinear_Output|_DequantizeLinear_Output|_quantized)$")
 _OUTPUT_ENDING = re.compile(r"_output_\d+$")
 
 Shape = tuple[int, ...]
@@ -119,6 +119,8 @@ def describe(traced: Traced, seconds: float, original: Graph, optimised: Graph, 
     in_shape = traced.inputs[0][1] if traced.inputs else ()
     if layer is not None:
         claimed.add(layer.output[0])
+    if traced.op_type.startswith("Nhwc") and len(shape) == 4:
+        shape = (shape[0], shape[3], shape[1], shape[2])
     if operator != "Reorder":  # what the artifact's own graph says is in NCHW and without padding
         shape = original.shapes.get(layer.output[0] if layer is not None else tensor, shape)
     groups = int(_attribute(layer or node, "group", 1)) if operator.startswith("Conv") else 1
@@ -148,9 +150,10 @@ def _original_tensor(node: onnx.NodeProto | None, original: Graph) -> str:
     """The tensor of the artifact that a kernel computes, "" where none of its names says so."""
     if node is None:
         return ""
-    if node.op_type.startswith("QLinear"):  # the scale of the output is the last scale among the inputs
+    if node.op_type.startswith("QLinear"):  # tensors share scales of the same value; the output's are the last
+        zeros = [name for name in node.input if name.endswith("_zero_point")]
         scales = [name for name in node.input if name.endswith("_scale")]
-        names = [*node.output, *reversed(scales)]
+        names = [*node.output, *(zeros[:1] if node.op_type == "QLinearConcat" else (*zeros[::-1], *scales[::-1]))]
     else:
         names = [*node.output, node.name]
     for name in names:
@@ -204,7 +207,7 @@ def _channels(operator: str, dims: Shape, groups: int, in_shape: Shape, shape: S
         return dims[0], dims[1] * groups
     if operator in ("Gemm", "MatMul"):
         return (in_shape[-1] if in_shape else 0), (shape[-1] if shape else 0)
-    n_out = shape[1] if len(shape) > 2 else 0
+    n_out = shape[1] if len(shape) > 1 else 0
     if operator in ELEMENTWISE or operator in POOLS:  # the input may lie in another order
         return n_out, n_out
     return (in_shape[1] if len(in_shape) > 2 else 0), n_out

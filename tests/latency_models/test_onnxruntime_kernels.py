@@ -122,6 +122,37 @@ def test_int8_kernels_are_named_by_their_outputs(tmp_path: Path) -> None:
     assert "QuantizeLinear" in {kernel.operator for kernel in found}
 
 
+def test_int8_concatenations_and_pools_keep_their_widths(tmp_path: Path) -> None:
+    """All tensors have the same scale, whose name says nothing then, and the runtime puts channels last."""
+
+    def quantised(name: str) -> list[onnx.NodeProto]:
+        ends = ["s", f"{name}_zero_point"]
+        return [
+            helper.make_node("QuantizeLinear", [name, *ends], [f"{name}_QuantizeLinear_Output"]),
+            helper.make_node("DequantizeLinear", [f"{name}_QuantizeLinear_Output", *ends], [f"{name}_d"]),
+        ]
+
+    def convolution(name: str, source: str) -> list[onnx.NodeProto]:
+        return [
+            helper.make_node("DequantizeLinear", [f"{name}.weight", "s", "signed"], [f"{name}_w"]),
+            helper.make_node("Conv", [f"{source}_d", f"{name}_w"], [name]),
+            *quantised(name),
+        ]
+
+    nodes = [
+        *quantised("x"), *convolution("a", "x"), *convolution("b", "a"),
+        helper.make_node("Concat", ["a_d", "b_d"], ["c"], axis=1), *quantised("c"),
+        helper.make_node("MaxPool", ["c_d"], ["p"], kernel_shape=[2, 2], strides=[2, 2]), *quantised("p"),
+        *convolution("d", "p"), helper.make_node("GlobalAveragePool", ["d_d"], ["y"]),
+    ]  # fmt: skip
+    weights = {"s": np.array(0.1, np.float32), "signed": np.array(0, np.int8)}
+    weights |= {f"{name}_zero_point": np.array(i, np.uint8) for i, name in enumerate("xabcpd")}
+    weights |= {f"{n}.weight": np.ones((o, i, 1, 1), np.int8) for n, o, i in (("a", 8, 4), ("b", 12, 8), ("d", 4, 20))}
+    found = kernels_of(saved(tmp_path / "n.onnx", nodes, weights, 4), 4)
+    widths = {one.operator: (one.n_out, one.shape) for one in found if one.operator in ("Concat", "MaxPool")}
+    assert widths == {"Concat": (20, (1, 20, 8, 8)), "MaxPool": (20, (1, 20, 4, 4))}
+
+
 def test_kernels_add_up_to_about_the_latency(tmp_path: Path) -> None:
     nodes = [helper.make_node("Conv", ["x", "w1"], ["y"], "/conv/Conv", pads=[1, 1, 1, 1])]
     artifact = saved(tmp_path / "n.onnx", nodes, {"w1": weight(256, 256, 3, 3)}, 256)

@@ -21,6 +21,8 @@ N_DRAWN = 10
 """Hyper-parameters that are averaged over."""
 N_BETWEEN = 20
 """Draws of which the last is kept, so that neighbours differ."""
+N_AGAIN = 5
+"""Draws after which those of other samples count as forgotten, where many such are needed."""
 SETTLED = 40
 """Samples from which on the most likely hyper-parameters alone are as good."""
 
@@ -50,17 +52,21 @@ class Averaged:
         means, deviations = np.array([mean for mean, _ in found]), np.array([deviation for _, deviation in found])
         return means.mean(0), np.sqrt(np.square(deviations).mean(0) + means.var(0))
 
-    def refitted(self, blocks: Sequence[Array], values: Array, n_steps: int) -> "Averaged":
-        """The average for other samples of the same latencies: the most likely hyper-parameters are found anew, the
-        others stay.
+    def refitted(
+        self, blocks: Sequence[Array], values: Array, n_steps: int, generator: np.random.Generator
+    ) -> "Averaged":
+        """The average for some of the samples; what was drawn is where drawing goes on.
 
         Args:
-            blocks: standardised features of the samples, (n, p) each.
+            blocks: standardised features of these samples, (n, p) each.
             values: (n,) samples.
-            n_steps: of the search for hyper-parameters.
+            n_steps: of the search for the most likely hyper-parameters.
+            generator: draws the others.
         """
         likeliest = fit(blocks, values, self.settings, n_steps)
-        return _of(likeliest, [one.settings for one in self.drawn])
+        gram = Gram.of(blocks, blocks)
+        again = [_likely_settings(likeliest, gram, one.settings, 1, N_AGAIN, generator) for one in self.drawn]
+        return _of(likeliest, [settings for few in again for settings in few])
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values."""
@@ -86,15 +92,21 @@ def average(blocks: Sequence[Array], values: Array, generator: np.random.Generat
     if len(values) >= SETTLED:
         return Averaged(likeliest)
     gram = Gram.of(blocks, blocks)
-    center, width = prior(len(blocks))
+    return _of(likeliest, _likely_settings(likeliest, gram, likeliest.settings, N_DRAWN, N_BETWEEN, generator))
+
+
+def _likely_settings(
+    seen: Fitted, gram: Gram, start: Settings, n: int, n_between: int, generator: np.random.Generator
+) -> list[Settings]:
+    """Likely hyper-parameters of the samples that a process has seen, whose `gram` it is."""
+    center, width = prior(len(start.linear))
 
     def likelihood(standard: Array) -> float:
         settings = Settings.of_vector(center + width * standard)
-        return log_likelihood(settings, gram, likeliest.targets, likeliest.trust)
+        return log_likelihood(settings, gram, seen.targets, seen.trust)
 
-    start = (likeliest.settings.vector() - center) / width
-    drawn = slice_samples(likelihood, start, N_DRAWN, N_BETWEEN, generator)
-    return _of(likeliest, [Settings.of_vector(center + width * one) for one in drawn])
+    points = slice_samples(likelihood, (start.vector() - center) / width, n, n_between, generator)
+    return [Settings.of_vector(center + width * one) for one in points]
 
 
 def slice_samples(

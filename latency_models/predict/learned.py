@@ -2,9 +2,8 @@
 
 The process works on log-latency and sees a network's totals, which kernels run where, what it spends its time on
 (`embedding`), and what other devices' predictors say of it; where samples are few, likely hyper-parameters are averaged
-over (`averaged`). Intervals are calibrated on samples that were left out, additive part and the most likely
-hyper-parameters found anew each time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference with the
-jackknife+").
+over (`averaged`). Intervals are calibrated on samples that were left out, additive part and hyper-parameters found anew each
+time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference with the jackknife+").
 """
 
 from collections.abc import Mapping, Sequence
@@ -180,8 +179,9 @@ def learn_table(
     own = blocks_of(table, sources, embedding)
     scalings = scalings_of(own if around is None else blocks_of(around, sources, embedding), embedding is not None)
     blocks = scaled(scalings, own)
-    rest = average(blocks, np.log(seconds) - means.logs(mean), np.random.default_rng(0))
-    errors, deviations = _left_out(means, blocks, rest)
+    generator = np.random.default_rng(0)
+    rest = average(blocks, np.log(seconds) - means.logs(mean), generator)
+    errors, deviations = _left_out(means, blocks, rest, generator)
     extremes = np.log1p(totals(table))
     calls = range(0, table.columns.shape[1], N_MEASURES)
     assert MEASURES[0] == "calls"
@@ -261,7 +261,9 @@ def interval_width(standardised: Array) -> float:
     return scale * float(student_t.ppf((1 + CONFIDENCE) / 2, max(1, n - 1)))
 
 
-def _left_out(means: _Means, blocks: Sequence[Array], rest: Averaged) -> tuple[Array, Array]:
+def _left_out(
+    means: _Means, blocks: Sequence[Array], rest: Averaged, generator: np.random.Generator
+) -> tuple[Array, Array]:
     """(n,) errors of log-latencies and (n,) deviations, each sample predicted by those of other folds."""
     n, logs = len(means.seconds), np.log(means.seconds)
     errors, deviations = np.zeros(n), np.zeros(n)
@@ -269,7 +271,7 @@ def _left_out(means: _Means, blocks: Sequence[Array], rest: Averaged) -> tuple[A
     for fold in range(min(n, N_FOLDS)):
         kept, left = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         base = means.logs(means.of(kept))
-        part = rest.refitted([one[kept] for one in blocks], (logs - base)[kept], REFIT_STEPS)
+        part = rest.refitted([one[kept] for one in blocks], (logs - base)[kept], REFIT_STEPS, generator)
         found, deviations[left] = part.predict([one[left] for one in blocks])
         errors[left] = logs[left] - base[left] - found
     return errors, deviations

@@ -22,7 +22,7 @@ from nas.evaluate import FAILURES
 from nas.progress import Progress
 from search_spaces.recipe import Recipe
 
-N_KERNELS = 10
+N_KERNELS = 20
 """Students of each precision whose kernels are timed one by one."""
 N_AGAIN = 3
 """Students of an earlier call that are visited again before it is gone on with."""

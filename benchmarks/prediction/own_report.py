@@ -11,11 +11,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import NullFormatter
 
 from prediction.own_data import Group
 
 if TYPE_CHECKING:
     from prediction.own_run import Judged
+
+TICKS_MS = (0.01, 0.03, 0.1, 0.3, 1)
 
 
 def write(
@@ -34,7 +37,7 @@ def write(
     parts = [
         "# Latencies on our own targets",
         f"`python benchmarks/latency_prediction.py own --seeds {n_seeds}`; its docstring says what is done.",
-        "From 50 measured students of the same teacher (the kernels of some of them timed), all others held out. "
+        "From 50 measured students of the same teacher (their kernels timed, too), all others held out. "
         "Again: how far a student's first visit is from the median of its other ones, that is how good measuring it "
         "once would have been. Unknown: from kernels alone, no student of this teacher measured as a whole. Quiet: "
         "visits in which the teacher beside was within 5 % of its best; where that is a small share, other work on the "
@@ -98,6 +101,8 @@ def _picture(path: Path, groups: Sequence[Group], few: Sequence["Judged"], unkno
                     label=one.outcome.task,
                 )
             axis.set_xscale("log")
+            axis.set_xticks(TICKS_MS, [f"{tick:g}" for tick in TICKS_MS])
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_ylim(-50, 50)
             axis.set_title(f"{target}, {title}", fontsize=10)
             if row == 1:

@@ -21,8 +21,8 @@ from prediction.own_measure import jobs, measure
 TEACHERS = ("fashion-mnist", "mobilenet_v2", "vgg", "densenet")
 N_STUDENTS = 180
 """Of each teacher."""
-N_SAMPLES, N_TIMED = 50, 30
-"""Students of a teacher that a predictor is learned from, and those whose kernels are timed."""
+N_SAMPLES = 50
+"""Students of a teacher that a predictor is learned from; the kernels of all of them are timed."""
 LEAST_HELD_OUT = 20
 """Students beside those, without which a teacher on a target is left out: too few were measured, or could run."""
 
@@ -60,7 +60,7 @@ def sitting(folder: Path, limit_s: float) -> int:
         file = folder / name / "timed.json"
         if not file.is_file():
             table = table_of(network_of(folder / name / f"{i}.onnx") for i in range(N_STUDENTS))
-            file.write_text(json.dumps(choose(table, N_TIMED, 0)), encoding="utf-8")
+            file.write_text(json.dumps(choose(table, N_SAMPLES, 0)), encoding="utf-8")
         timed[name] = json.loads(file.read_text(encoding="utf-8"))
     return measure(folder, jobs(dict.fromkeys(TEACHERS, N_STUDENTS), timed), limit_s)
 
@@ -79,7 +79,7 @@ def run(data: Path, n_seeds: int, out: Path) -> None:
         print(f"{name}={value:.4f}")
 
 
-def from_few(group: Group, seed: int, n_samples: int = N_SAMPLES, n_timed: int = N_TIMED) -> Judged:
+def from_few(group: Group, seed: int, n_samples: int = N_SAMPLES, n_timed: int = N_SAMPLES) -> Judged:
     """The students of a teacher from measured ones that the product's own chooser picks.
 
     Args:
@@ -150,7 +150,7 @@ def repack(folder: Path, data: Path) -> None:
     pack(folder, dict.fromkeys(TEACHERS, N_STUDENTS), data)
 
 
-def _samples(group: Group, picked: NDArray[np.int64], n_timed: int = N_TIMED) -> list[Sample]:
+def _samples(group: Group, picked: NDArray[np.int64], n_timed: int = N_SAMPLES) -> list[Sample]:
     seconds = group.seconds
     timed = [i for i in picked.tolist() if i in group.kernel_s][:n_timed]
     kernels = {i: group.kernel_s[i] for i in timed}

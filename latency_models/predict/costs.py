@@ -80,7 +80,7 @@ class KernelCosts:
         return cls(Rates.from_json(values["rates"]), scalings, process.Fitted.from_json(values["rest"]))
 
 
-def learn_costs(networks: Sequence[Sequence[tuple[Kernel, float]]]) -> KernelCosts | None:
+def learn_costs(networks: Sequence[Sequence[tuple[Kernel, float]]], levelled: bool = True) -> KernelCosts | None:
     """Costs from timed kernels; None where they are too few.
 
     A machine is faster at times than at others, and all kernels of a network are timed at about the same time: how fast
@@ -88,9 +88,11 @@ def learn_costs(networks: Sequence[Sequence[tuple[Kernel, float]]]) -> KernelCos
 
     Args:
         networks: of each network that was timed its kernels and their seconds.
+        levelled: whether they have enough kernels in common for that; students of several teachers have not, and what
+            their kernels differ in would be taken for the machine's state.
     """
     found = _learned(networks, [1.0] * len(networks), None)
-    for _ in range(N_LEVELLED):
+    for _ in range(N_LEVELLED if levelled else 0):
         if found is None:
             break
         levels = [_level(found, one) for one in networks]

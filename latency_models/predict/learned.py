@@ -2,8 +2,8 @@
 
 The process works on log-latency and sees a network's totals, which kernels run where, what it spends its time on
 (`embedding`), and what other devices' predictors say of it; where samples are few, likely hyper-parameters are averaged
-over (`averaged`). Intervals are calibrated on samples that were left out, additive part and hyper-parameters found anew each
-time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference with the jackknife+").
+over (`averaged`). Intervals are calibrated on samples that were left out, additive part and hyper-parameters found anew
+each time (jackknife+ in spirit: Barber et al. 2021, "Predictive inference with the jackknife+").
 """
 
 from collections.abc import Mapping, Sequence
@@ -144,7 +144,9 @@ def learn(
     seconds = np.array([one.seconds for one in samples], dtype=np.float64)
     table = table_of(one.network for one in samples)
     timed = [one for one in samples if one.kernel_s]
-    costs = learn_costs([*(_to_seconds(one) for one in timed), *singles])
+    off = float(np.median([_off(one) for one in timed])) if timed else 1.0
+    of_samples = [_scaled(one.kernel_s, _off(one)) for one in timed]
+    costs = learn_costs([*of_samples, *(_scaled(one, off) for one in singles)], levelled=not singles)
     kernels = kernel_rows(
         [alone(kernel for kernel, _ in one.kernel_s) for one in timed],
         [np.array([value for _, value in one.kernel_s]) for one in timed],
@@ -153,11 +155,15 @@ def learn(
     return learn_table(table, seconds, target, environment, sources, around, kernels if costs is None else costs)
 
 
-def _to_seconds(sample: Sample) -> list[tuple[Kernel, float]]:
-    """A sample's kernels with times that add up to the network's: they were taken at another moment, under a profiler,
-    when the machine may have been slower."""
-    scale = sample.seconds / max(sum(seconds for _, seconds in sample.kernel_s), 1e-12)
-    return [(kernel, seconds * scale) for kernel, seconds in sample.kernel_s]
+def _off(sample: Sample) -> float:
+    """How many times its latency a network's kernels take together: they were timed at another moment, by another
+    clock, and with warmer or colder caches."""
+    return max(sum(seconds for _, seconds in sample.kernel_s), 1e-12) / sample.seconds
+
+
+def _scaled(timed: Sequence[tuple[Kernel, float]], off: float) -> list[tuple[Kernel, float]]:
+    """Kernels with what they take of a network's latency."""
+    return [(kernel, seconds / off) for kernel, seconds in timed]
 
 
 def learn_table(

@@ -16,6 +16,7 @@ from latency_models.errors import DeviceError
 from latency_models.latency import Latency, Visit
 from latency_models.predict.saved import load
 from latency_models.predicted import ANCHOR_S
+from nas import calibrate_measure
 from nas.calibrate import Calibration, Learnt, calibrate, left_out
 from nas.calibrate_measure import Job
 from nas.cli import main
@@ -50,7 +51,11 @@ def folders(root: Path) -> list[Path]:
     return [path.parent for path in root.rglob(FILE)]
 
 
-def test_it_measures_learns_and_adds_to_what_it_has(tiny_task: Task, progress: Progress, tmp_path: Path) -> None:
+def test_it_measures_learns_and_adds_to_what_it_has(
+    tiny_task: Task, progress: Progress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate_measure, "N_KERNELS", 10)
+
     def again(n: int, fresh: bool = False) -> Learnt:
         found = calibrate(tiny_task, SETTINGS, n, Deadline(300.0), progress, fresh, tmp_path)
         assert not found.timed_out

@@ -277,7 +277,7 @@ def _import_file(path: Path) -> ModuleType:
         sys.path.append(folder)  # last, so that files beside it are found and shadow nothing
     try:
         module_spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
+    except Exception as error:  # whatever the user's code runs into
         del sys.modules[name]
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}.", "Mend the file.") from error
     return module

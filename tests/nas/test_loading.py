@@ -99,11 +99,13 @@ def test_loss_and_metric_are_found_by_name(folder: Path) -> None:
         ("teacher.py:wrong", "returned a dict, not a torch.nn.Module."),
         ("broken.py:build", "cannot be imported: SyntaxError"),
         ("imports.py:build", "cannot be imported: ModuleNotFoundError: No module named 'not_there_at_all'"),
+        ("raises.py:build", "raises.py cannot be imported: NameError: name 'hello' is not defined"),
     ],
 )
 def test_factories_that_are_refused(folder: Path, spec: str, fragment: str) -> None:
     (folder / "broken.py").write_text("def build(:\n")
     (folder / "imports.py").write_text("import not_there_at_all\n")
+    (folder / "raises.py").write_text("hello\n")
     with pytest.raises(UserError) as caught:
         load_teacher(f"{folder}/{spec}")
     assert fragment in str(caught.value)

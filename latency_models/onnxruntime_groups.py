@@ -119,7 +119,7 @@ def describe(traced: Traced, seconds: float, original: Graph, optimised: Graph, 
     in_shape = traced.inputs[0][1] if traced.inputs else ()
     if layer is not None:
         claimed.add(layer.output[0])
-    if traced.op_type.startswith("Nhwc") and len(shape) == 4:
+    if traced.op_type.startswith("Nhwc") and len(shape) == 4:  # its names say nothing of the tensor
         shape = (shape[0], shape[3], shape[1], shape[2])
     if operator != "Reorder":  # what the artifact's own graph says is in NCHW and without padding
         shape = original.shapes.get(layer.output[0] if layer is not None else tensor, shape)
@@ -150,7 +150,8 @@ def _original_tensor(node: onnx.NodeProto | None, original: Graph) -> str:
     """The tensor of the artifact that a kernel computes, "" where none of its names says so."""
     if node is None:
         return ""
-    if node.op_type.startswith("QLinear"):  # tensors share scales of the same value; the output's are the last
+    if node.op_type.startswith("QLinear"):
+        # Scales of the same value are shared: zero points first. The output's is the last, a concatenation's the first.
         zeros = [name for name in node.input if name.endswith("_zero_point")]
         scales = [name for name in node.input if name.endswith("_scale")]
         names = [*node.output, *(zeros[:1] if node.op_type == "QLinearConcat" else (*zeros[::-1], *scales[::-1]))]

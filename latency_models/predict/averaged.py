@@ -66,7 +66,7 @@ class Averaged:
         likeliest = fit(blocks, values, self.settings, n_steps)
         gram = Gram.of(blocks, blocks)
         again = [_likely_settings(likeliest, gram, one.settings, 1, N_AGAIN, generator) for one in self.drawn]
-        return _of(likeliest, [settings for few in again for settings in few])
+        return _of(likeliest, gram, [settings for few in again for settings in few])
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values."""
@@ -77,7 +77,9 @@ class Averaged:
     def from_json(cls, values: Mapping[str, Any]) -> "Averaged":
         """Inverse of `to_json`."""
         vectors = [np.array(one, dtype=np.float64) for one in values["drawn"]]
-        return _of(Fitted.from_json(values["likeliest"]), [Settings.of_vector(one) for one in vectors])
+        likeliest = Fitted.from_json(values["likeliest"])
+        gram = Gram.of(likeliest.blocks, likeliest.blocks)
+        return _of(likeliest, gram, [Settings.of_vector(one) for one in vectors])
 
 
 def average(blocks: Sequence[Array], values: Array, generator: np.random.Generator) -> Averaged:
@@ -92,7 +94,7 @@ def average(blocks: Sequence[Array], values: Array, generator: np.random.Generat
     if len(values) >= SETTLED:
         return Averaged(likeliest)
     gram = Gram.of(blocks, blocks)
-    return _of(likeliest, _likely_settings(likeliest, gram, likeliest.settings, N_DRAWN, N_BETWEEN, generator))
+    return _of(likeliest, gram, _likely_settings(likeliest, gram, likeliest.settings, N_DRAWN, N_BETWEEN, generator))
 
 
 def _likely_settings(
@@ -140,5 +142,5 @@ def slice_samples(
     return kept
 
 
-def _of(likeliest: Fitted, settings: Sequence[Settings]) -> Averaged:
-    return Averaged(likeliest, tuple(likeliest.with_settings(one) for one in settings))
+def _of(likeliest: Fitted, gram: Gram, settings: Sequence[Settings]) -> Averaged:
+    return Averaged(likeliest, tuple(likeliest.with_settings(one, gram) for one in settings))

@@ -156,9 +156,9 @@ class Fitted:
         variance = np.maximum(1 / diagonal - noise / self.trust, 0.0) + noise
         return self.scale * self.weights / diagonal, self.scale * np.sqrt(variance)
 
-    def with_settings(self, settings: Settings) -> "Fitted":
-        """The process with other hyper-parameters that has seen the same samples."""
-        return _conditioned(settings, self.blocks, self.targets, self.trust, self.level, self.scale)
+    def with_settings(self, settings: Settings, gram: Gram) -> "Fitted":
+        """The process with other hyper-parameters that has seen the same samples, whose `gram` it is."""
+        return _conditioned(settings, self.blocks, gram, self.targets, self.trust, self.level, self.scale)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary of JSON values; what follows from the others is left out."""
@@ -178,7 +178,8 @@ class Fitted:
         blocks = tuple(np.array(one, dtype=np.float64).reshape(len(targets), -1) for one in values["blocks"])
         settings = Settings.of_vector(np.array(values["settings"], dtype=np.float64))
         trust = np.array(values["trust"], dtype=np.float64)
-        return _conditioned(settings, blocks, targets, trust, float(values["level"]), float(values["scale"]))
+        gram, level, scale = Gram.of(blocks, blocks), float(values["level"]), float(values["scale"])
+        return _conditioned(settings, blocks, gram, targets, trust, level, scale)
 
 
 def fit(blocks: Sequence[Array], values: Array, start: Settings | None = None, n_steps: int = MAX_STEPS) -> Fitted:
@@ -193,12 +194,13 @@ def fit(blocks: Sequence[Array], values: Array, start: Settings | None = None, n
     level, scale = float(values.mean()), float(values.std()) or 1.0
     targets, gram = (values - level) / scale, Gram.of(blocks, blocks)
     trust, settings = np.ones(len(values)), start or usual(len(blocks))
-    found = _conditioned(_likely(settings, gram, targets, trust, n_steps), tuple(blocks), targets, trust, level, scale)
+    settings = _likely(settings, gram, targets, trust, n_steps)
+    found = _conditioned(settings, tuple(blocks), gram, targets, trust, level, scale)
     for _ in range(N_REWEIGHTED if n_steps else 0):
         errors, deviations = found.left_out()
         trust = (TAIL + 1) / (TAIL + np.square(errors / deviations))
         settings = _likely(found.settings, gram, targets, trust, min(n_steps, REWEIGHTED_STEPS))
-        found = _conditioned(settings, tuple(blocks), targets, trust, level, scale)
+        found = _conditioned(settings, tuple(blocks), gram, targets, trust, level, scale)
     return found
 
 
@@ -220,12 +222,16 @@ def _likely(start: Settings, gram: Gram, targets: Array, trust: Array, n_steps: 
 
 
 def _conditioned(
-    settings: Settings, blocks: tuple[Array, ...], targets: Array, trust: Array, level: float, scale: float
+    settings: Settings, blocks: tuple[Array, ...], gram: Gram, targets: Array, trust: Array, level: float, scale: float
 ) -> Fitted:
     """The process with these hyper-parameters that has seen these samples."""
-    covariance = Gram.of(blocks, blocks).covariance(settings) + np.diag(math.exp(settings.noise) / trust + 1e-8)
-    inverse = cho_solve((cholesky(covariance, lower=True), True), np.eye(len(targets)))
+    inverse = cho_solve((cholesky(_of_samples(gram, settings, trust), lower=True), True), np.eye(len(targets)))
     return Fitted(settings, blocks, targets, trust, inverse, inverse @ targets, level, scale)
+
+
+def _of_samples(gram: Gram, settings: Settings, trust: Array) -> Array:
+    """(n, n) covariance of the samples, noise included."""
+    return gram.covariance(settings) + np.diag(math.exp(settings.noise) / trust + 1e-8)
 
 
 def log_likelihood(settings: Settings, gram: Gram, targets: Array, trust: Array) -> float:
@@ -237,9 +243,8 @@ def log_likelihood(settings: Settings, gram: Gram, targets: Array, trust: Array)
         targets: (n,) standardised samples.
         trust: (n,) their weights.
     """
-    covariance = gram.covariance(settings) + np.diag(math.exp(settings.noise) / trust + 1e-8)
     try:
-        lower = cholesky(covariance, lower=True)
+        lower = cholesky(_of_samples(gram, settings, trust), lower=True)
     except np.linalg.LinAlgError:
         return -math.inf
     half = solve_triangular(lower, targets, lower=True)
@@ -253,7 +258,7 @@ def _objective(
     settings = Settings.of_vector(vector)
     n, n_blocks = len(targets), len(settings.linear)
     noise = math.exp(settings.noise)
-    lower = cholesky(gram.covariance(settings) + np.diag(noise / trust + 1e-8), lower=True)
+    lower = cholesky(_of_samples(gram, settings, trust), lower=True)
     half = solve_triangular(lower, np.eye(n), lower=True)
     inverse = half.T @ half
     weights = inverse @ targets

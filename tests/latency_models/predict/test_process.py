@@ -24,9 +24,11 @@ def test_leaving_out_in_closed_form_is_leaving_out() -> None:
     fitted = fit(BLOCKS, VALUES)
     errors, deviations = fitted.left_out()
     kept = np.arange(15) != 4
+    blocks = tuple(one[kept] for one in BLOCKS)
     part = process._conditioned(
         fitted.settings,
-        tuple(one[kept] for one in BLOCKS),
+        blocks,
+        Gram.of(blocks, blocks),
         fitted.targets[kept],
         fitted.trust[kept],
         fitted.level,

@@ -39,6 +39,8 @@ N_LEVELLED = 2
 UNEVEN, NARROW = (4, 8, 16, 32), (8, 16)
 """Widths that are no multiple of the one, or below the other, may run another algorithm: ONNX Runtime's blocks of
 channels, for example, need multiples of four, and where fewer come in than fill a block it reads another layout."""
+LENGTHS = (0.1, 100.0)
+"""Medians of their lengths below and above which kernels count no less and no more."""
 GRAIN_S = 2e-6
 """Added to a kernel's time before its logarithm is taken: profilers count microseconds, so that the shortest times are
 theirs as much as the kernels'."""
@@ -121,6 +123,7 @@ def _learned(
     found = list(logs)
     kernels = [found[i] for i in order]
     values = np.array([np.mean(logs[kernel]) for kernel in kernels])
+    weights = _weights(np.exp(values), np.array([len(logs[kernel]) for kernel in kernels]))
     table = alone(kernels)
     rates = shared_rates(table, np.exp(values))
     blocks = kernel_blocks(kernels)
@@ -128,8 +131,17 @@ def _learned(
     ready = scaled(scalings, blocks)
     off = values - np.log(rates.seconds(table))
     if settings is None:
-        settings = process.fit([one[:N_TUNED] for one in ready], off[:N_TUNED]).settings
-    return KernelCosts(rates, scalings, process.fit(ready, off, settings, 0))
+        few = [one[:N_TUNED] for one in ready]
+        settings = process.fit(few, off[:N_TUNED], weights=weights[:N_TUNED]).settings
+    return KernelCosts(rates, scalings, process.fit(ready, off, settings, 0, weights))
+
+
+def _weights(seconds: Array, n_timed: NDArray[np.int64]) -> Array:
+    """(n,) how much kernels count: more where they were timed often, and where they are long, as networks spend their
+    time in those and profilers time short ones badly. Roots, as repeated times have errors in common."""
+    lengths = np.clip(seconds / np.median(seconds), *LENGTHS)
+    weights = np.sqrt(n_timed * lengths)
+    return np.asarray(weights / np.exp(np.log(weights).mean()), dtype=np.float64)
 
 
 def kernel_blocks(kernels: Sequence[Kernel]) -> tuple[Array, Array]:

@@ -149,11 +149,11 @@ class Fitted:
         found: Array = self.level + self.scale * (Gram.of(blocks, self.blocks).covariance(self.settings) @ self.weights)
         return found
 
-    def left_out(self) -> tuple[Array, Array]:
-        """(n,) errors and (n,) standard deviations of each sample predicted from the others, as a measurement like any
-        other: how much it is trusted itself does not count."""
+    def left_out(self, weights: Array | float = 1.0) -> tuple[Array, Array]:
+        """(n,) errors and (n,) standard deviations of each sample predicted from the others, as a measurement of such
+        `weights`: how much it is trusted itself does not count."""
         diagonal, noise = np.diag(self.inverse), math.exp(self.settings.noise)
-        variance = np.maximum(1 / diagonal - noise / self.trust, 0.0) + noise
+        variance = np.maximum(1 / diagonal - noise / self.trust, 0.0) + noise / weights
         return self.scale * self.weights / diagonal, self.scale * np.sqrt(variance)
 
     def with_settings(self, settings: Settings, gram: Gram) -> "Fitted":
@@ -182,7 +182,13 @@ class Fitted:
         return _conditioned(settings, blocks, gram, targets, trust, level, scale)
 
 
-def fit(blocks: Sequence[Array], values: Array, start: Settings | None = None, n_steps: int = MAX_STEPS) -> Fitted:
+def fit(
+    blocks: Sequence[Array],
+    values: Array,
+    start: Settings | None = None,
+    n_steps: int = MAX_STEPS,
+    weights: Array | None = None,
+) -> Fitted:
     """The process with the hyper-parameters that make samples and prior most likely.
 
     Args:
@@ -190,15 +196,17 @@ def fit(blocks: Sequence[Array], values: Array, start: Settings | None = None, n
         values: (n,) samples.
         start: where the search for hyper-parameters begins; with no steps, they are taken as they are.
         n_steps: of that search.
+        weights: (n,) of the samples; the noise of one is divided by its weight. By default 1 each.
     """
     level, scale = float(values.mean()), float(values.std()) or 1.0
     targets, gram = (values - level) / scale, Gram.of(blocks, blocks)
-    trust, settings = np.ones(len(values)), start or usual(len(blocks))
+    weights = np.ones(len(values)) if weights is None else weights
+    trust, settings = weights, start or usual(len(blocks))
     settings = _likely(settings, gram, targets, trust, n_steps)
     found = _conditioned(settings, tuple(blocks), gram, targets, trust, level, scale)
     for _ in range(N_REWEIGHTED if n_steps else 0):
-        errors, deviations = found.left_out()
-        trust = (TAIL + 1) / (TAIL + np.square(errors / deviations))
+        errors, deviations = found.left_out(weights)
+        trust = weights * (TAIL + 1) / (TAIL + np.square(errors / deviations))
         settings = _likely(found.settings, gram, targets, trust, min(n_steps, REWEIGHTED_STEPS))
         found = _conditioned(settings, tuple(blocks), gram, targets, trust, level, scale)
     return found

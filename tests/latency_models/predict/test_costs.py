@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from latency_models.errors import LatencyError
-from latency_models.predict.costs import KernelCosts, learn_costs
+from latency_models.predict.costs import KernelCosts, _weights, learn_costs
 from latency_models.predict.features import joined, table_of
 from latency_models.predict.kernels import Kernel
 from latency_models.predict.learned import learn
@@ -42,6 +42,12 @@ def test_a_machine_that_was_slower_for_some_networks_is_seen_through() -> None:
     costs = learn_costs(slowed)
     assert costs is not None
     assert np.median(errors(costs)) < 0.05
+
+
+def test_long_kernels_and_those_that_were_timed_often_count_more() -> None:
+    found = _weights(np.array([1e-6, 4e-6, 1e-6, 1e-9]), np.array([1, 1, 4, 1]))
+    np.testing.assert_allclose(found / found[0], [1, 2, 2, np.sqrt(0.1)])
+    assert np.log(found).mean() == pytest.approx(0)
 
 
 def test_too_few_kernels_teach_nothing() -> None:

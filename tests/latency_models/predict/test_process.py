@@ -70,3 +70,11 @@ def test_one_wrong_sample_is_not_believed() -> None:
     assert fitted.trust[7] == fitted.trust.min() < 0.3
     grid = np.linspace(-1, 1, 9)[:, None]
     np.testing.assert_allclose(fitted.predict((grid,))[0], grid[:, 0], atol=0.25)
+
+
+def test_a_sample_of_more_weight_is_followed_closer() -> None:
+    block = np.linspace(-1, 1, 9)[:, None]
+    values, weights = np.zeros(9), np.ones(9)
+    values[4], weights[4] = 1.0, 100.0
+    plain, weighted = (fit((block,), values, usual(1), 0, one).predict((block[4:5],))[0][0] for one in (None, weights))
+    assert plain < 0.9 < weighted

@@ -24,6 +24,7 @@ from latency_models.predict.predictor import CONFIDENCE, Predicted, Sample, beyo
 from latency_models.predict.regressed import Regressed, source_logarithms
 from latency_models.predict.scaling import Scaling, scaled
 from latency_models.predict.summed import Summed, learn_summed, sums_of
+from latency_models.predict.within import shares, transferred
 
 Array = NDArray[np.float64]
 
@@ -51,6 +52,8 @@ class Learned:
         width: half an interval in standard deviations of the process.
         lowest, highest: (11,) of the logarithms of the measured networks' `totals`.
         seen: columns of `features` that the measured networks have kernels for.
+        of_others: whether the measured networks are of other teachers. How those differ in size and kernels says little
+            of this one, so that the process sees the embedding alone: which kernels take more or less than they should.
     """
 
     target: str
@@ -64,6 +67,7 @@ class Learned:
     highest: Array
     seen: tuple[int, ...]
     known_error: float
+    of_others: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def predict(self, table: Table) -> Predicted:
@@ -78,7 +82,7 @@ class Learned:
 
     def blocks(self, table: Table) -> tuple[Array, ...]:
         """What the process sees of networks."""
-        return scaled(self.scalings, blocks_of(table, self.sources, self.embedding))
+        return scaled(self.scalings, blocks_of(table, self.sources, self.embedding, self.of_others))
 
     def to_json(self) -> dict[str, Any]:
         """See `Predictor.to_json`."""
@@ -96,6 +100,7 @@ class Learned:
             "highest": self.highest.tolist(),
             "seen": list(self.seen),
             "known_error": self.known_error,
+            "of_others": self.of_others,
         }
 
     @classmethod
@@ -116,6 +121,7 @@ class Learned:
             highest=np.array(values["highest"], dtype=np.float64),
             seen=tuple(int(i) for i in values["seen"]),
             known_error=float(values["known_error"]),
+            of_others=bool(values["of_others"]),
             environment={str(key): str(value) for key, value in values["environment"].items()},
         )
 
@@ -144,26 +150,14 @@ def learn(
     seconds = np.array([one.seconds for one in samples], dtype=np.float64)
     table = table_of(one.network for one in samples)
     timed = [one for one in samples if one.kernel_s]
-    off = float(np.median([_off(one) for one in timed])) if timed else 1.0
-    of_samples = [_scaled(one.kernel_s, _off(one)) for one in timed]
-    costs = learn_costs([*of_samples, *(_scaled(one, off) for one in singles)], levelled=not singles)
+    costs = learn_costs(transferred(timed, singles), levelled=False) if singles else learn_costs(shares(timed))
     kernels = kernel_rows(
         [alone(kernel for kernel, _ in one.kernel_s) for one in timed],
         [np.array([value for _, value in one.kernel_s]) for one in timed],
         [one.seconds for one in timed],
     )
-    return learn_table(table, seconds, target, environment, sources, around, kernels if costs is None else costs)
-
-
-def _off(sample: Sample) -> float:
-    """How many times its latency a network's kernels take together: they were timed at another moment, by another
-    clock, and with warmer or colder caches."""
-    return max(sum(seconds for _, seconds in sample.kernel_s), 1e-12) / sample.seconds
-
-
-def _scaled(timed: Sequence[tuple[Kernel, float]], off: float) -> list[tuple[Kernel, float]]:
-    """Kernels with what they take of a network's latency."""
-    return [(kernel, seconds / off) for kernel, seconds in timed]
+    known = kernels if costs is None else costs
+    return learn_table(table, seconds, target, environment, sources, around, known, of_others=bool(singles))
 
 
 def learn_table(
@@ -174,16 +168,18 @@ def learn_table(
     sources: Sequence[Regressed] = (),
     around: Table | None = None,
     kernels: KernelRows | KernelCosts | None = None,
+    of_others: bool = False,
 ) -> Learned:
-    """As `learn`, from networks that are numbers already."""
+    """As `learn`, from networks that are numbers already; `of_others`: see `Learned`."""
     check_seconds(seconds, LEAST)
     if isinstance(kernels, KernelRows):
         check_seconds(kernels.seconds, 1)
     means = _Means(table, seconds, kernels)
     mean = means.of(np.arange(len(seconds)))
     embedding = embedding_of(mean, table)
-    own = blocks_of(table, sources, embedding)
-    scalings = scalings_of(own if around is None else blocks_of(around, sources, embedding), embedding is not None)
+    own = blocks_of(table, sources, embedding, of_others)
+    wanted = own if around is None else blocks_of(around, sources, embedding, of_others)
+    scalings = scalings_of(wanted, embedding is not None)
     blocks = scaled(scalings, own)
     generator = np.random.default_rng(0)
     rest = average(blocks, np.log(seconds) - means.logs(mean), generator)
@@ -203,6 +199,7 @@ def learn_table(
         highest=extremes.max(0),
         seen=tuple(i for i in calls if table.columns[:, i].any()),
         known_error=float(np.expm1(np.median(np.abs(errors)))),
+        of_others=of_others,
         environment=dict(environment or {}),
     )
 
@@ -235,8 +232,13 @@ class _Means:
         return np.asarray(np.log(mean.seconds(self.table)), dtype=np.float64)
 
 
-def blocks_of(table: Table, sources: Sequence[Regressed] = (), embedding: Embedding | None = None) -> tuple[Array, ...]:
-    """Features of the process: totals, kernels by place, other devices and the embedding where there are any."""
+def blocks_of(
+    table: Table, sources: Sequence[Regressed] = (), embedding: Embedding | None = None, of_others: bool = False
+) -> tuple[Array, ...]:
+    """Features of the process: totals, kernels by place, other devices and the embedding where there are any;
+    `of_others`: see `Learned`."""
+    if of_others and embedding is not None:
+        return (embedding.rows(table),)
     blocks = [np.log1p(totals(table)), counts(table)]
     if sources:
         blocks.append(source_logarithms(sources, table))

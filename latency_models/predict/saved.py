@@ -11,7 +11,7 @@ from latency_models.predict.learned import Learned
 from latency_models.predict.predictor import Predictor
 from latency_models.predict.regressed import Regressed
 
-VERSION = 4
+VERSION = 5
 """Raised whenever a file of an earlier one would be read wrongly; so are files whose features are others."""
 
 

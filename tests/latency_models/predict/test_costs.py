@@ -77,5 +77,7 @@ def test_networks_are_predicted_from_kernels_of_others() -> None:
     table = table_of(unseen)
     truth = np.array([1e-5 + sum(map(true_s, one.kernels)) for one in unseen])
     assert (np.abs(learned.predict(table).seconds / truth - 1) < 0.1).mean() > 0.9
+    assert learned.of_others
+    assert len(learned.scalings) == 1
     again = predictor_from(json.loads(json.dumps(learned.to_json())))
     np.testing.assert_array_equal(again.predict(table).seconds, learned.predict(table).seconds)

@@ -22,7 +22,7 @@ def changed(file: Path, **values: object) -> Path:
 
 
 def test_another_version_is_refused_with_what_to_do(file: Path) -> None:
-    with pytest.raises(LatencyError, match=r"version 0; this is version 4.*nas calibrate"):
+    with pytest.raises(LatencyError, match=r"version 0; this is version 5.*nas calibrate"):
         load(changed(file, version=0))
 
 

@@ -8,8 +8,8 @@ teachers (Fashion-MNIST's ResNet, and a MobileNetV2, a VGG and a DenseNet of ben
 a search does, not repaired, on ONNX Runtime in float32 and int8 and on TVM. Each student was visited beside its teacher
 by the product's own code. 50 students that the product's own chooser picks are shown to the predictor, all others of
 that teacher are held out. A teacher counts as unknown where of its students only single kernels were timed.
-`--measure FOLDER` measures anew on this machine, in as many sittings of `--for` seconds as it takes (some 40 minutes
-where nothing else runs): every figure is kept in the folder as it comes. Predicting takes about two minutes.
+`--measure FOLDER` measures anew on this machine, in as many sittings of `--for` seconds as it takes (about an hour
+where nothing else runs): every figure is kept in the folder as it comes. Predicting takes about a minute.
 
 `public`: devices that are not here, from published tables (benchmarks/data/latency). Every architecture is drawn as an
 ONNX graph and goes through the features and predictors of the product. The twelve few-sample tasks are NASFLAT's

@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 from prediction import own_measure
 from prediction.own_data import LATENCIES, groups_of, load, pack, undisturbed, without_weights
-from prediction.own_measure import KERNELS, ONCE, Job, Levels, jobs, lines_of, measure
+from prediction.own_measure import KERNELS, Job, Levels, jobs, lines_of, measure
 from prediction.own_run import apart_of, figures_of, from_few
 
 from latency_models.predict.kernels import network_of
@@ -18,20 +18,20 @@ from tests.latency_models.predict import networks
 
 
 def line(student: int, ratio: float, teacher_s: float, at_s: int = 0, **more: Any) -> dict[str, Any]:
-    names = {"teacher": "t", "target": "onnxruntime-float32", "student": student, "turn": ONCE, "at_s": at_s}
+    names = {"teacher": "t", "target": "onnxruntime-float32", "student": student, "turn": "0", "at_s": at_s}
     return {**names, "ratio": ratio, "teacher_s": teacher_s, "seconds": ratio * teacher_s, **more}
 
 
 def test_jobs() -> None:
     todo = jobs({"t": 100}, {"t": [95, 3, 7]})
-    assert len(todo) == len(set(todo)) == 3 * (100 + 3 + 100)
+    assert len(todo) == len(set(todo)) == 2 * 100 + 3 + 2 * (3 * 100 + 3)
     assert [one.student for one in todo if (one.target, one.turn) == ("tvm-float32", KERNELS)] == [95, 3, 7]
     assert [one.student for one in todo[:100]] != [one.student for one in todo[100:200]]
 
 
 def test_measuring_goes_on_where_it_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four students; the teacher is slow in the second figure, and the process dies while writing the third."""
-    todo = [Job("t", "onnxruntime-float32", i, ONCE) for i in range(4)]
+    todo = [Job("t", "onnxruntime-float32", i, "0") for i in range(4)]
     taken: list[int] = []
 
     class Model:

@@ -9,7 +9,7 @@ from pathlib import Path
 from prediction.few_samples import Outcome
 from prediction.public_data import ROOT
 
-UNUSED = frozenset(("summed", "matching", "saved", "variants"))
+UNUSED = frozenset(("summed", "matching", "saved", "variants", "within"))
 """Modules that the public tables, which hold no single kernels, do not meet."""
 
 

@@ -7,18 +7,21 @@ is measured.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_models.predict.features import Table
 from latency_models.predict.learned import Learned, blocks_of, scalings_of
-from latency_models.predict.process import Gram, usual
+from latency_models.predict.process import Gram, Settings, usual
 from latency_models.predict.regressed import Regressed
 from latency_models.predict.scaling import scaled
 
 N_POOL, N_REFERENCE = 600, 400
 """Networks that are weighed as candidates, and that the gain is summed over, at most; drawn at random."""
+SMOOTHER = 0.3
+"""Times the usual variance of curved terms where other devices' predictors are features."""
 
 Array = NDArray[np.float64]
 
@@ -51,7 +54,7 @@ def choose(
     reference = np.sort(generator.permutation(len(candidates))[:N_REFERENCE])
     if learned is None:
         scalings = scalings_of(blocks_of(candidates, sources))
-        settings = usual(len(scalings))
+        settings = smoother(usual(len(scalings))) if sources else usual(len(scalings))
     else:
         settings = learned.rest.settings
 
@@ -69,6 +72,12 @@ def choose(
         solved = np.linalg.solve(known, link)
         among, towards = among - link.T @ solved, towards - far.T @ solved
     return tuple(int(pool[i]) for i in _greedy(among, towards, noise, n))
+
+
+def smoother(settings: Settings) -> Settings:
+    """The same with less weight on curved terms: of the logarithms that other devices' predictors say, a latency's is
+    nearly a linear function."""
+    return replace(settings, curve=tuple(one + math.log(SMOOTHER) for one in settings.curve))
 
 
 def _greedy(among: Array, towards: Array, noise: float, n: int) -> list[int]:

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from latency_models.predict.choosing import choose
+from latency_models.predict.choosing import choose, smoother
 from latency_models.predict.features import table_of
 from latency_models.predict.learned import blocks_of, learn_table, scalings_of
 from latency_models.predict.process import fit, usual
@@ -32,6 +32,13 @@ def test_chosen_samples_leave_less_unknown_than_drawn_ones() -> None:
 
     drawn = [unknown(np.random.default_rng(seed).permutation(120)[:8].tolist()) for seed in range(20)]
     assert unknown(choose(CANDIDATES, 8, 0)) < min(drawn)
+
+
+def test_beside_other_devices_the_curved_terms_count_less() -> None:
+    settings = usual(3)
+    smooth = smoother(settings)
+    assert np.exp(smooth.curve) == pytest.approx(0.3 * np.exp(settings.curve))
+    assert (smooth.linear, smooth.length, smooth.noise) == (settings.linear, settings.length, settings.noise)
 
 
 def test_what_was_measured_is_not_measured_again() -> None:

@@ -177,7 +177,7 @@ def _import_file(path: Path) -> ModuleType:
         module_spec.loader.exec_module(module)
     except Exception as error:  # whatever the user's code runs into
         del sys.modules[name]
-        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}.", "Mend the file.") from error
+        raise _not_imported(str(path), error) from error
     return module
 
 
@@ -189,6 +189,12 @@ def _import_dotted(name: str) -> ModuleType:
             f"The module {name} cannot be imported: {error}.",
             "Install it, set PYTHONPATH, or give the path of a file that ends in .py.",
         ) from error
+    except Exception as error:  # whatever the user's code runs into
+        raise _not_imported(f"The module {name}", error) from error
+
+
+def _not_imported(what: str, error: Exception) -> UserError:
+    return UserError(f"{what} cannot be imported: {type(error).__name__}: {error}.", "Mend the file.")
 
 
 def _optional(module: ModuleType, name: str) -> Callable[..., Any] | None:

@@ -110,3 +110,10 @@ def test_built_in_tasks_take_no_files(given: str) -> None:
 def test_a_dotted_module_that_is_missing() -> None:
     with pytest.raises(UserError, match=r"The module not_there\.at_all cannot be imported"):
         load_teacher("not_there.at_all:build")
+
+
+def test_a_dotted_module_that_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "failing_module.py").write_text("hello\n")
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(UserError, match=r"The module failing_module cannot be imported: NameError: .* Mend the file"):
+        load_teacher("failing_module:build")

@@ -150,14 +150,16 @@ def learn(
     seconds = np.array([one.seconds for one in samples], dtype=np.float64)
     table = table_of(one.network for one in samples)
     timed = [one for one in samples if one.kernel_s]
-    costs = learn_costs(transferred(timed, singles), levelled=False) if singles else learn_costs(shares(timed))
-    kernels = kernel_rows(
-        [alone(kernel for kernel, _ in one.kernel_s) for one in timed],
-        [np.array([value for _, value in one.kernel_s]) for one in timed],
-        [one.seconds for one in timed],
+    kernels: KernelRows | KernelCosts | None = (
+        learn_costs(transferred(timed, singles), levelled=False) if singles else learn_costs(shares(timed))
     )
-    known = kernels if costs is None else costs
-    return learn_table(table, seconds, target, environment, sources, around, known, of_others=bool(singles))
+    if kernels is None:
+        kernels = kernel_rows(
+            [alone(kernel for kernel, _ in one.kernel_s) for one in timed],
+            [np.array([value for _, value in one.kernel_s]) for one in timed],
+            [one.seconds for one in timed],
+        )
+    return learn_table(table, seconds, target, environment, sources, around, kernels, of_others=bool(singles))
 
 
 def learn_table(

@@ -206,10 +206,16 @@ def fit(
     found = _conditioned(settings, tuple(blocks), gram, targets, trust, level, scale)
     for _ in range(N_REWEIGHTED if n_steps else 0):
         errors, deviations = found.left_out(weights)
-        trust = weights * (TAIL + 1) / (TAIL + np.square(errors / deviations))
+        trust = weights * believed(errors / deviations)
         settings = _likely(found.settings, gram, targets, trust, min(n_steps, REWEIGHTED_STEPS))
         found = _conditioned(settings, tuple(blocks), gram, targets, trust, level, scale)
     return found
+
+
+def believed(standardised: Array) -> Array:
+    """(n,) weights of samples whose errors are so many deviations; the larger, the less (see `TAIL`)."""
+    weights: Array = (TAIL + 1) / (TAIL + np.square(standardised))
+    return weights
 
 
 def _likely(start: Settings, gram: Gram, targets: Array, trust: Array, n_steps: int) -> Settings:

@@ -8,13 +8,12 @@ from scipy.optimize import nnls
 
 from latency_models.predict.kernels import Kernel
 from latency_models.predict.predictor import Sample
+from latency_models.predict.process import believed
 
 Array = NDArray[np.float64]
 
 Timed = list[tuple[Kernel, float]]
 
-TAIL = 4.0
-"""Degrees of freedom of Student's distribution that errors are taken to have."""
 N_REWEIGHTED = 10
 LEAST = 0.2
 """Of a network's latency that counts as its kernels'."""
@@ -62,7 +61,7 @@ def beyond(samples: Sequence[Sample]) -> Array:
         found, _ = nnls(rows * weights[:, None], wanted * weights)
         off = wanted - rows @ found
         spread = 1.48 * float(np.median(np.abs(off))) + 1e-3
-        weights = np.sqrt((TAIL + 1) / (TAIL + np.square(off / spread)))
+        weights = np.sqrt(believed(off / spread))
     return np.asarray(found * (1e-6, 1e-6, 1.0), dtype=np.float64)
 
 

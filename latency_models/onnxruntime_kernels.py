@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from latency_models.artifact import Artifact
 from latency_models.backend import Feed
@@ -145,25 +146,30 @@ def parse_trace(events: Sequence[Mapping[str, Any]], n_warm_up: int) -> tuple[tu
 
 
 def profiler_cost(options: Callable[[], ort.SessionOptions]) -> ProfilerCost:
-    """What the profiler adds to a kernel now, from chains of small kernels with and without it."""
-    return ProfilerCost(*(_cost_in(chain, options) for chain in (_NEGATIONS, _CONVOLUTIONS)))
+    """What the profiler adds to a kernel now, from chains of small kernels that have one input and nine."""
+    one, zero = np.float32(1), np.uint8(0)
+    convolution = {
+        "x_scale": one, "x_zero": zero, "w": np.ones((8, 8, 3, 3), np.int8), "w_scale": one, "w_zero": np.int8(0),
+        "y_scale": one, "y_zero": zero, "bias": np.zeros(8, np.int32),
+    }  # fmt: skip
+    number, image = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 8, 8, 8), np.uint8)
+    return ProfilerCost(
+        _cost_in(_chain("Neg", number, {}), number, options),
+        _cost_in(_chain("QLinearConv", image, convolution, pads=[1, 1, 1, 1]), image, options),
+    )
 
 
-def _cost_in(chain: bytes, options: Callable[[], ort.SessionOptions]) -> float:
+def _cost_in(chain: onnx.ModelProto, x: NDArray[Any], options: Callable[[], ort.SessionOptions]) -> float:
     """What the profiler adds to a kernel of a chain; never below zero."""
     plain, watched = options(), options()
-    plain.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    watched.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    model = onnx.load_from_string(chain)
-    (given,) = model.graph.input
-    shape = [one.dim_value for one in given.type.tensor_type.shape.dim]
-    x = np.ones(shape, helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type))
-    session = ort.InferenceSession(chain, plain, providers=["CPUExecutionProvider"])
+    for one in (plain, watched):
+        one.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(chain.SerializeToString(), plain, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", ort.OrtValue.ortvalue_from_numpy(x))
     binding.bind_output("y")
     whole_s = float(np.median(samples_s(_Bound(session, binding), GLANCE)))
-    with_profiler_s = sum(run_profiled(model, {"x": x}, watched, MIN_RUNS).seconds)
+    with_profiler_s = sum(run_profiled(chain, {"x": x}, watched, MIN_RUNS).seconds)
     return max(0.0, (with_profiler_s - whole_s) / N_CHAIN)
 
 
@@ -233,28 +239,15 @@ def _unique(kernels: Sequence[KernelTime]) -> Iterator[KernelTime]:
         yield kernel if seen[kernel.name] == 1 else replace(kernel, name=f"{kernel.name}_{seen[kernel.name]}")
 
 
-def _chain(operator: str, shape: Sequence[int], dtype: int, weights: Mapping[str, Any], **attributes: Any) -> bytes:
-    """A network that does the same again and again."""
+def _chain(operator: str, given: NDArray[Any], weights: Mapping[str, Any], **attributes: Any) -> onnx.ModelProto:
+    """A network from `x` to `y` that does the same to an input like this again and again."""
     names = ["x", *(f"t{n}" for n in range(N_CHAIN - 1)), "y"]
     nodes = [
         helper.make_node(operator, [before, *weights], [after], name=f"{operator}_{n}", **attributes)
         for n, (before, after) in enumerate(itertools.pairwise(names))
     ]
-    x, y = (helper.make_tensor_value_info(name, dtype, shape) for name in "xy")
+    kind = helper.np_dtype_to_tensor_dtype(given.dtype)
+    x, y = (helper.make_tensor_value_info(name, kind, given.shape) for name in "xy")
     constants = [numpy_helper.from_array(np.asarray(values), name) for name, values in weights.items()]
     graph = helper.make_graph(nodes, "chain", [x], [y], constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return bytes(model.SerializeToString())
-
-
-_NEGATIONS = _chain("Neg", (1, 1, 1, 1), TensorProto.FLOAT, {})
-_ONE, _ZERO = np.float32(1), np.uint8(0)
-_CONVOLUTIONS = _chain(
-    "QLinearConv", (1, 8, 8, 8), TensorProto.UINT8,
-    {
-        "x_scale": _ONE, "x_zero": _ZERO, "w": np.ones((8, 8, 3, 3), np.int8), "w_scale": _ONE, "w_zero": np.int8(0),
-        "y_scale": _ONE, "y_zero": _ZERO, "bias": np.zeros(8, np.int32),
-    },
-    pads=[1, 1, 1, 1],
-)  # fmt: skip
-"""Chains whose kernels have one input and nine; to write nine down takes the profiler half as long again."""
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def remembered(keep: Path | None, key: tuple[object, ...], compute: Callable[[],
     return outcome
 
 
+@cache
 def _code_digest() -> str:
+    """Of the predictors' code, read once: what is changed while a benchmark runs is not what runs."""
     used = sorted(path for path in (ROOT / "latency_models" / "predict").glob("*.py") if path.stem not in UNUSED)
     parts = [path.read_bytes() for path in (*used, Path(__file__).with_name("few_samples.py"))]
     return sha256(b"".join(parts)).hexdigest()[:16]
